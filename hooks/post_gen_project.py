@@ -19,7 +19,7 @@ NEXT = """\
 README.md says the rest, and how to work without make."""
 
 
-def lay(project, answers):
+def lay(project: Path, answers: dict[str, str]) -> None:
     """Copy each chosen overlay onto project, then remove them all."""
     overlays = project / "_overlays"
     for question in overlays.glob("*"):
@@ -30,4 +30,6 @@ def lay(project, answers):
 if __name__ == "__main__":
     answers = json.loads(r"""{{ cookiecutter | tojson }}""")
     lay(Path.cwd(), answers)
-    print(NEXT.format(name=answers["repo_name"]))
+    # cruft runs this for every update too, where these words would be wrong.
+    if "_output_dir" in answers:
+        print(NEXT.format(name=answers["repo_name"]))

@@ -8,43 +8,74 @@ import json
 import keyword
 import re
 import sys
+from collections.abc import Callable
+from typing import Any
 
-# Importing one of these must not find the project itself instead: its own folders, and
-# every package and distribution that a render or its tools install.
+# What a project may not be called: its own folders, and whatever it or its tools install
+# (import names and distributions alike), or `import` would find the one instead of the other.
 TAKEN = frozenset(
     """
-    conf data docs docker jobs requirements src test tests
+    aiohappyeyeballs aiohttp aiosignal alembic annotated_doc annotated_types antlr4
+    antlr4_python3_runtime anyio arrow ast_serialize attr attrs babel backrefs binaryornot
+    blinker boto3 botocore cachetools certifi cffi cfgv charset_normalizer click cloudpathlib
+    cloudpickle colorama colorlog conf contourpy cookiecutter cruft cryptography cycler data
+    databricks databricks_sdk dateutil distlib docker docs dotenv execnet fastapi filelock flask
+    flask_cors flatbuffers fonttools frozenlist ghp_import git gitdb gitpython google
+    google_api_core google_auth google_cloud_core google_cloud_storage google_crc32c
+    google_resumable_media googleapis_common_protos graphene graphql graphql_core graphql_relay
+    griffe griffelib gunicorn h11 harfile httpcore httpcore2 httptools httpx httpx2
+    httpx2_jsfetch huey hydra hydra_core hypothesis hypothesis_graphql identify idna
+    importlib_metadata iniconfig itsdangerous jinja2 jmespath joblib jobs jsonschema_rs
+    kiwisolver librt mako markdown markdown_it markdown_it_py markupsafe material materialx
+    matplotlib mdurl mergedeep mkdocs mkdocs_autorefs mkdocs_get_deps mkdocs_material
+    mkdocs_material_extensions mkdocstrings mkdocstrings_handlers mkdocstrings_python ml_dtypes
+    mlflow mlflow_skinny mlflow_tracing mpl_toolkits multidict mypy mypy_extensions mypyc
+    narwhals nodeenv numpy omegaconf onnx onnxruntime opentelemetry opentelemetry_api
+    opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions optuna packaging
+    paginate pandas pathspec pillow platformdirs pluggy polars polars_runtime_32 pre_commit
+    prettytable prometheus_client prometheus_fastapi_instrumentator propcache proto proto_plus
+    protobuf py pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core pydantic_settings
+    pydevd_plugins pygments pylab pymdown_extensions pymdownx pyparsing pyrate_limiter pytest
+    pytest_cookies pytest_timeout pytest_xdist python_dateutil python_discovery python_dotenv
+    python_slugify pywin32 pyyaml pyyaml_env_tag requests requirements rich ruff s3transfer
+    schemathesis scikit_learn scipy shellingham six skl2onnx sklearn skops slugify smmap
+    sortedcontainers sqlalchemy sqlparse src starlette test tests text_unidecode threadpoolctl
+    tqdm truststore typer types_pyyaml types_tqdm typing_extensions typing_inspection tzdata
+    urllib3 uv uvicorn uvloop virtualenv waitress watchdog watchfiles wcwidth websockets
+    werkzeug xdist yaml yaml_env_tag yarl zipp
     """.split()
 )
+WORDS = TAKEN.union(keyword.kwlist, keyword.softkwlist, sys.stdlib_module_names)
 
 # Braces stand apart here and below: Cookiecutter renders this file before it runs it.
 TEXT = "1 to %d printable characters, no outer spaces, none of \\ ` $ { } < >"
+FREE = "no Python word, standard module or package it installs"
+HOST = r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+|[a-z0-9-]+(?=:))(:[0-9]{1,5})?"
+PATH = r"(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)+"
+
+Test = Callable[[str], bool]
 
 
-def is_text(limit):
-    # Joiners are not printable by themselves, but hold many emoji and scripts together.
-    def holds(value):
+def is_text(limit: int) -> Test:
+    def holds(value: str) -> bool:
+        # Joiners are not printable by themselves, but hold emoji and some scripts together.
         visible = re.sub("[\u200c\u200d]", "", value)
-        clean = visible.isprintable() and not re.search(r"[\\`${}<>]", value)
-        return clean and visible.strip() == visible != "" and len(value) <= limit
+        fits = 0 < len(visible) and len(value) <= limit and visible == visible.strip()
+        return fits and visible.isprintable() and not re.search(r"[\\`${}<>]", value)
 
     return holds
 
 
-def matches(pattern, limit):
+def matches(pattern: str, limit: int) -> Test:
     return lambda value: len(value) <= limit and re.fullmatch(pattern, value) is not None
 
 
-def is_free(value):
-    name = value.replace("-", "_")
-    words = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
-    return name not in TAKEN | words
+def is_free(value: str) -> bool:
+    return value.replace("-", "_") not in WORDS
 
 
-HOST = r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+|[a-z0-9.-]+(?=:))(:[0-9]{1,5})?"
-PATH = r"(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)+"
-
-RULES = [
+# Question, test, the test in words, an example.
+RULES: list[tuple[str, Test, str, str]] = [
     ("project_name", is_text(120), TEXT % 120, "Penguin Classifier"),
     ("description", is_text(200), TEXT % 200, "Tells penguins apart."),
     ("author_name", is_text(120), TEXT % 120, "Polar Team"),
@@ -54,24 +85,14 @@ RULES = [
         "lower-case words joined by hyphens, at most 40 characters",
         "penguin-classifier",
     ),
-    (
-        "repo_name",
-        is_free,
-        "no Python word, standard module or package it installs",
-        "penguin-classifier",
-    ),
+    ("repo_name", is_free, FREE, "penguin-classifier"),
     (
         "src_package_name",
         matches(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", 40),
         "lower-case words joined by underscores, at most 40 characters",
         "penguin_classifier",
     ),
-    (
-        "src_package_name",
-        is_free,
-        "no Python word, standard module or package it installs",
-        "penguin_classifier",
-    ),
+    ("src_package_name", is_free, FREE, "penguin_classifier"),
     (
         "registry_project_path",
         matches(HOST + PATH, 200),
@@ -81,19 +102,19 @@ RULES = [
 ]
 
 
-def shown(value):
+def shown(value: object) -> str:
     """The value as Python writes it, cut short when it is long."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]}… ({len(value)} characters)"
+    return text if len(text) <= 60 else f"{text[:50]}… ({len(text) - 2} characters)"
 
 
-def complaints(answers, choices):
+def complaints(answers: dict[str, Any], choices: dict[str, list[str]]) -> list[str]:
     """Say what is wrong with each answer: the value received, the rule and an example."""
     rules = RULES + [
         (question, options.__contains__, "one of " + ", ".join(options), options[0])
         for question, options in choices.items()
     ]
-    found = {}
+    found: dict[str, str] = {}
     for question, holds, rule, example in rules:
         value = answers.get(question)
         if question not in found and not (isinstance(value, str) and holds(value)):
@@ -101,8 +122,8 @@ def complaints(answers, choices):
     return list(found.values())
 
 
-def refuse(found):
-    """Stop the program with one screen that names every fault."""
+def refuse(found: list[str]) -> None:
+    """Stop the program, with one screen that names every fault."""
     if found:
         sys.exit("\n".join(["Nothing was written, because of these answers:", *found]))
 

@@ -1,0 +1,79 @@
+"""What the tests share: the questions, every combination of choices, and a render of each."""
+
+import functools
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytest_cookies.plugin import Cookies
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "{{cookiecutter.repo_name}}"
+OVERLAYS = TEMPLATE / "_overlays"
+
+ANSWERS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+CHOICES: dict[str, list[str]] = {k: v for k, v in ANSWERS.items() if k[0] != "_" and isinstance(v, list)}
+CONTEXTS = [dict(zip(CHOICES, picked, strict=True)) for picked in itertools.product(*CHOICES.values())]
+
+# Test runs leave these behind in the template; they belong to no project.
+LEFTOVERS = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis"}
+
+Render = Callable[..., Path]
+
+
+def files(folder: Path) -> set[str]:
+    """The files under folder, relative to it."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not LEFTOVERS.intersection(path.parts)
+    }
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """The text files under folder and what they hold."""
+    held = {name: (folder / name).read_bytes() for name in files(folder)}
+    return {name: data.decode() for name, data in held.items() if b"\0" not in data}
+
+
+def run(*command: object, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment and keep what it says."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=os.environ | {"PATH": path, "HOME": str(cwd)} | more,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def render(cookies_session: Cookies) -> Render:
+    """Render answers, each set of them once: look at the folder, but copy it before writing."""
+
+    @functools.cache
+    def rendered(**answers: str) -> Path:
+        result = cookies_session.bake(extra_context=answers)
+        assert result.exception is None, result.exception
+        return result.project_path
+
+    return rendered
+
+
+@pytest.fixture(scope="session", params=CONTEXTS, ids=lambda choices: "-".join(choices.values()))
+def choices(request: pytest.FixtureRequest) -> dict[str, str]:
+    """One combination of choices; a test that asks for it runs for all of them."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def project(render: Render, choices: dict[str, str]) -> Path:
+    """The project rendered with these choices."""
+    return render(**choices)
