@@ -1,0 +1,36 @@
+"""What the commands have in common: configuration by Hydra, and problems told in a line instead of a traceback."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from . import CONF
+from .errors import Problem
+
+
+def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make a function of the configuration conf/<name>.yaml into a command."""
+
+    def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
+        @functools.wraps(main)
+        def guarded(config: DictConfig) -> None:
+            try:
+                main(config)
+            except Problem as problem:
+                sys.exit(f"{name}: {problem}")
+
+        run: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)
+        return run
+
+    return decorate
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Give the configuration as plain values, with every reference in it looked up."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}

@@ -1,0 +1,118 @@
+"""Score the inbox with the champion: files in, predictions out, with memory for one batch at a time.
+
+Predictions lie in a folder for each file, in parts of one batch each. A part appears whole, so a run that was
+interrupted goes on with the first part that is missing.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from omegaconf import DictConfig
+from pydantic import BaseModel
+from tqdm import tqdm
+
+from . import data, storage
+from .cli import command
+from .data import Fault
+from .features import tensors
+from .predictor import Predictor, load, require_features
+from .registry import Registry
+from .schema import FEATURES, Row
+
+
+class Source(BaseModel):
+    """What predictions are made from; if any of it changes, they are made anew."""
+
+    sha256: str
+    model: str
+    batch_rows: int
+
+
+class State(BaseModel):
+    """How far the predictions for one file have come."""
+
+    source: Source
+    rows: int = 0
+    rejected: int = 0
+    done: bool = False
+
+
+def infer(config: DictConfig, predictor: Predictor, model: str) -> Iterator[tuple[str, State, bool]]:
+    """Score each file of the inbox; yields its name, its state, and whether there was anything left to do."""
+    locate = partial(storage.locate, config.storage.root)
+    for item in storage.files(locate(config.data.inbox), data.SUFFIXES):
+        file = storage.fetch(item)
+        data.require(Row.model_fields, file, config.data.missing)
+        folder = locate(config.data.predictions) / item.name
+        state = _resume(folder, Source(sha256=storage.digest(file), model=model, batch_rows=config.batch_rows))
+        yield item.name, state if state.done else _score(file, folder, state, predictor, config), not state.done
+
+
+def _resume(folder: storage.Location, source: Source) -> State:
+    """Read how far an earlier run came; start over if it was made from something else."""
+    file = folder / "state.json"
+    if file.exists():
+        state = State.model_validate_json(file.read_text())
+        if state.source == source:
+            return state
+        for old in [*folder.glob("part-*.parquet"), *folder.glob("rejected-*.csv")]:
+            old.unlink()
+    return _save(folder, State(source=source))
+
+
+def _save(folder: storage.Location, state: State) -> State:
+    with storage.publish(folder / "state.json") as draft:
+        draft.write_text(state.model_dump_json(indent=2))
+    return state
+
+
+def _score(file: Path, folder: storage.Location, state: State, predictor: Predictor, config: DictConfig) -> State:
+    """Score one file from the first batch that has no part yet."""
+    total = data.scan(file, config.data.missing).select(pl.len()).collect().item()
+    with tqdm(total=total, initial=state.rows, desc=file.name, unit=" rows", unit_scale=True, disable=None) as bar:
+        for batch in data.batches(file, config.data.missing, config.batch_rows, state.rows):
+            number = f"{state.rows // config.batch_rows:06}"
+            good, bad, faults = data.check(batch, Row, file.name, state.rows)
+            with storage.publish(folder / f"part-{number}.parquet") as draft:
+                _predict(good, predictor, state.source.model, config.data.id).write_parquet(draft)
+            if faults:
+                with storage.publish(folder / f"rejected-{number}.csv") as draft:
+                    pl.DataFrame(faults, schema=Fault._fields, orient="row").write_csv(draft)
+            state.rows += len(batch)
+            state.rejected += len(bad)
+            _save(folder, state)
+            bar.update(len(batch))
+    state.done = True
+    return _save(folder, state)
+
+
+def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: str) -> pl.DataFrame:
+    """Put predictions, probabilities and the model's name beside the rows' ids."""
+    said = predictor.predict(tensors(data.columns(table)))
+    names = [id_column] if id_column in table.columns else []
+    scored = table.select(names).with_columns(pl.Series("prediction", said.values.tolist()))
+    if said.probabilities is not None:
+        columns = [f"probability_{label}" for label in said.classes or ()]
+        scored = scored.hstack(pl.DataFrame(np.asarray(said.probabilities, np.float32), schema=columns))
+    return scored.with_columns(pl.lit(model).alias("model"))
+
+
+@command("infer")
+def main(config: DictConfig) -> None:
+    """Score with the champion, and say what came of it."""
+    registry = Registry(**config.tracking)
+    name, version = registry.resolve(f"models:/{registry.name}@{registry.alias}")
+    with tempfile.TemporaryDirectory() as folder:
+        predictor = load(registry.fetch(version, Path(folder)), config.threads, list(config.export.trusted))
+        require_features(predictor.card, FEATURES)
+        for file, state, worked in infer(config, predictor, f"{name}/{version}"):
+            done = "scored" if worked else "already scored"
+            print(f"{file}: {state.rows - state.rejected} rows {done} by {state.source.model}, {state.rejected} set aside")
+
+
+if __name__ == "__main__":
+    main()

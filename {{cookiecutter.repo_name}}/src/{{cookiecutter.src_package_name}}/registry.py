@@ -1,0 +1,187 @@
+"""The only door to MLflow: runs, registered models and the champion among them."""
+
+import getpass
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# Said before MLflow is imported, because it looks only then: no bar for each of a model's few small files, and no word
+# to its makers about who trains what.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+import requests
+import yaml
+from mlflow.entities import Metric, Param
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.tracking.context.registry import resolve_tags
+
+from .errors import Problem
+from .gate import Verdict
+from .predictor import Card
+
+NEEDS = {"onnx": ["onnx", "onnxruntime", "numpy"], "skops": ["scikit-learn", "skops", "numpy"]}
+
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+class Run:
+    """One run that is being recorded."""
+
+    def __init__(self, client: mlflow.MlflowClient, run_id: str) -> None:
+        self.id = run_id
+        self._client = client
+
+    def configuration(self, config: Mapping[str, Any]) -> None:
+        """Record the resolved configuration: as parameters to search by, and as the file that repeats the run."""
+        params = [Param(name, str(value)) for name, value in _flatten(config).items()]
+        self._client.log_batch(self.id, params=params)
+        self._client.log_text(self.id, yaml.safe_dump(config, sort_keys=False), "config.yaml")
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Record measures, of one step where there are several."""
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        self._client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+
+    def figure(self, figure: Any, name: str) -> None:
+        """Record an image under plots/."""
+        self._client.log_figure(self.id, figure, f"plots/{name}.png")
+
+    def text(self, text: str, name: str) -> None:
+        """Record a text file."""
+        self._client.log_text(self.id, text, name)
+
+    def tag(self, **tags: str) -> None:
+        """Record what should be found by a search."""
+        for name, value in tags.items():
+            self._client.set_tag(self.id, name, value)
+
+
+class Registry:
+    """An MLflow server, or a file in its place, and the names that this project uses there."""
+
+    def __init__(self, uri: str, experiment: str = "", model: str = "", alias: str = "champion") -> None:
+        """Connect; raises Problem within seconds if that cannot work."""
+        self.uri, self.name, self.alias = uri, model, alias
+        self._experiment = experiment
+        _reach(uri)
+        try:
+            mlflow.set_tracking_uri(uri)
+            self._client = mlflow.MlflowClient(uri)
+            self._client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise Problem(_explain(uri, error)) from error
+
+    @cached_property
+    def experiment(self) -> str:
+        """The id of the experiment, which is created when it is first needed."""
+        found = self._client.get_experiment_by_name(self._experiment)
+        return str(found.experiment_id if found else self._client.create_experiment(self._experiment))
+
+    def create(self, name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> str:
+        """Create a run, inside another one if there is a parent; returns its id."""
+        lineage = {"mlflow.parentRunId": parent} if parent else {}
+        created = self._client.create_run(
+            self.experiment, run_name=name, tags=resolve_tags({**lineage, **(tags or {})})
+        )
+        return str(created.info.run_id)
+
+    @contextmanager
+    def record(self, run_id: str) -> Iterator[Run]:
+        """Record to a run, which ends with the block: finished or, if the block raises, failed.
+
+        Runs are opened by id and nothing else, because with MLFLOW_RUN_ID in the environment MLflow would silently
+        take that run instead of a new one.
+        """
+        with mlflow.start_run(run_id=run_id, nested=True):
+            yield Run(self._client, run_id)
+
+    def log_model(self, model: Any, card: Card, example: Any, trusted: list[str]) -> str:
+        """Record a model with its card and an example of its input, and register it; returns its version."""
+        common: dict[str, Any] = {
+            "name": "model",
+            "registered_model_name": self.name,
+            "signature": infer_signature(example),
+            "input_example": example,
+            "metadata": card.model_dump(),
+            # Spelled out, because MLflow would import the model in a process of its own to find them.
+            "pip_requirements": [f"{package}=={version(package)}" for package in NEEDS[card.format]],
+        }
+        if card.format == "onnx":
+            info = mlflow.onnx.log_model(model, onnx_execution_providers=["CPUExecutionProvider"], **common)
+        else:
+            info = mlflow.sklearn.log_model(model, serialization_format="skops", skops_trusted_types=trusted, **common)
+        return str(info.registered_model_version)
+
+    def champion(self) -> ModelVersion | None:
+        """Find the version that the alias points to."""
+        try:
+            return self._client.get_model_version_by_alias(self.name, self.alias)
+        except MlflowException as error:
+            if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def promote(self, version: str, verdict: Verdict, previous: str | None) -> None:
+        """Let the alias point to a version, and keep who did so, when, why and what it replaced as its tags."""
+        self._client.set_registered_model_alias(self.name, self.alias, version)
+        tags = {
+            "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "promoted_by": os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser(),
+            "promoted_because": verdict.reason,
+            "promoted_over": previous or "none",
+        }
+        for name, value in tags.items():
+            self._client.set_model_version_tag(self.name, version, name, value)
+
+    def resolve(self, model: str) -> tuple[str, str]:
+        """Find the name and version behind an address such as models:/name@champion or models:/name/3."""
+        name, _, alias = model.removeprefix("models:/").partition("@")
+        if not alias:
+            name, _, version = name.partition("/")
+            return name, version
+        try:
+            return name, str(self._client.get_model_version_by_alias(name, alias).version)
+        except MlflowException as error:
+            raise Problem(f"no model {model} in {self.uri}: run `make train` first") from error
+
+    def fetch(self, version: str, folder: Path, name: str | None = None) -> Path:
+        """Download the model of a version into a folder."""
+        address = f"models:/{name or self.name}/{version}"
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
+
+
+def _reach(uri: str) -> None:
+    """Fail fast: MLflow itself goes on trying to connect for minutes."""
+    if uri.startswith(("http://", "https://")):
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=5)
+        except requests.exceptions.SSLError:
+            return  # it answers; whether it can be trusted is for MLflow's own settings to say
+        except requests.exceptions.RequestException as error:
+            raise Problem(f"MLFLOW_TRACKING_URI={uri} does not answer ({type(error).__name__})") from error
+
+
+def _explain(uri: str, error: MlflowException) -> str:
+    text = str(error).splitlines()[0]
+    if "401" in text or "403" in text:
+        return f"{uri} refuses the login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD ({text})"
+    return f"MLFLOW_TRACKING_URI={uri} cannot be used: {text}"
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    inner = (_flatten(item, f"{prefix}.{name}" if prefix else name) for name, item in value.items())
+    return {name: item for items in inner for name, item in items.items()}

@@ -1,0 +1,219 @@
+"""The champion over HTTP."""
+
+import asyncio
+import logging
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_fastapi_instrumentator import Instrumentator
+from pydantic import BaseModel, Field, ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .batcher import Batcher, Full
+from .errors import Problem
+from .features import tensors
+from .predictor import Card, Predicted, Predictor, load, require_features
+from .schema import EXAMPLE, FEATURES, Prediction, Row
+from .settings import Settings
+
+log = logging.getLogger("uvicorn.error")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is loaded, and what it is called."""
+
+    name: str
+    version: str
+    predictor: Predictor
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Model(ModelName):
+    """The model that is served."""
+
+    card: Card
+
+
+class Rows(BaseModel):
+    """The rows to predict for."""
+
+    model_config = {"json_schema_extra": {"examples": [{"rows": [EXAMPLE]}]}}
+
+    rows: list[Row] = Field(min_length=1)
+
+
+class Predictions(BaseModel):
+    """One prediction for each row, in the same order."""
+
+    model: ModelName
+    predictions: list[Prediction]  # type: ignore[valid-type]
+
+
+def fetch(settings: Settings) -> Served:
+    """Load the model that the settings name; raises Problem if there is none or it does not fit the schema."""
+    if not settings.model.startswith("models:/"):
+        folder = Path(settings.model)
+        served = Served(folder.name, "local", load(folder, settings.threads, settings.trusted))
+    else:
+        from .registry import Registry  # a service with its model beside it has no need of MLflow
+
+        registry = Registry(settings.tracking_uri)
+        name, version = registry.resolve(settings.model)
+        with tempfile.TemporaryDirectory() as draft:
+            folder = registry.fetch(version, Path(draft), name)
+            served = Served(name, version, load(folder, settings.threads, settings.trusted))
+    require_features(served.predictor.card, FEATURES)
+    return served
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Predict once, so that the first request is as fast as the others and a broken model never gets ready."""
+    predictor.predict(tensors({name: [value] for name, value in EXAMPLE.items()}))
+
+
+class BodyLimit:
+    """Turns away bodies that are too large, before they are in memory."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app, self._limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what comes in, whatever the request says of its length."""
+        total = 0
+
+        async def counted() -> Message:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > self._limit:
+                raise HTTPException(413, f"the body is over {self._limit} bytes; send fewer rows at a time")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
+    """Make the service. It loads the model when it starts, unless it is handed one."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.served = served or await asyncio.to_thread(fetch, settings)
+        warm_up(app.state.served.predictor)
+        app.state.batcher = Batcher(app.state.served.predictor, settings.max_waiting, settings.max_rows)
+        served_info.labels(app.state.served.name, app.state.served.version).set(1)
+        log.info("serving %s version %s", app.state.served.name, app.state.served.version)
+        yield
+        app.state.batcher.close()
+        app.state.served = None
+
+    app = FastAPI(title="Predictions", description=Row.__doc__ or "", lifespan=lifespan)
+    app.state.served = None
+    app.add_middleware(BodyLimit, limit=settings.max_bytes)
+    registry = CollectorRegistry()
+    Instrumentator(registry=registry, excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app).expose(
+        app, include_in_schema=False
+    )
+    predicted = Counter("predictions", "Predictions made, by class", ["prediction"], registry=registry)
+    served_info = Gauge("model_info", "The model that is served", ["name", "version"], registry=registry)
+    waiting = Gauge("rows_waiting", "Rows waiting or in work", registry=registry)
+    waiting.set_function(lambda: app.state.batcher.rows if app.state.served else 0)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        """Name the field and the rule; the value stays with the client."""
+        detail = [{key: item[key] for key in ("type", "loc", "msg")} for item in error.errors()]
+        return JSONResponse({"detail": detail}, 422)
+
+    @app.get("/livez", tags=["probes"])
+    async def livez() -> dict[str, str]:
+        """Tell that the process lives."""
+        return {"status": "alive"}
+
+    @app.get(
+        "/readyz",
+        tags=["probes"],
+        dependencies=[Depends(ready)],
+        responses={503: {"description": "The model is not loaded"}},
+    )
+    async def readyz() -> dict[str, str]:
+        """Tell that the model is loaded and has answered."""
+        return {"status": "ready"}
+
+    @app.get("/model")
+    async def model(served: Annotated[Served, Depends(ready)]) -> Model:
+        """Describe the model: name, version, inputs and classes, and its measures at training."""
+        return Model(name=served.name, version=served.version, card=served.predictor.card)
+
+    @app.post(
+        "/predict",
+        responses={413: {"description": "Too many rows or bytes"}, 503: {"description": "Busy: try again soon"}},
+        response_model=Predictions,
+    )
+    async def predict(body: Rows, served: Annotated[Served, Depends(ready)]) -> Any:
+        """Predict for one row or many."""
+        if len(body.rows) > settings.max_rows:
+            raise HTTPException(413, f"{len(body.rows)} rows; at most {settings.max_rows} in a request")
+        try:
+            said = await app.state.batcher.predict(body.rows)
+        except Full:
+            raise HTTPException(503, "too many rows are waiting", {"Retry-After": "1"}) from None
+        return {"model": {"name": served.name, "version": served.version}, "predictions": answer(said, predicted)}
+
+    return app
+
+
+def ready(request: Request) -> Served:
+    """Give the model, or say that there is none yet."""
+    if request.app.state.served is None:
+        raise HTTPException(503, "the model is not loaded", {"Retry-After": "1"})
+    served: Served = request.app.state.served
+    return served
+
+
+def answer(said: Predicted, predicted: Counter) -> list[dict[str, Any]]:
+    """Put predictions as JSON has them, and count the classes."""
+    values = said.values.tolist()
+    if said.probabilities is None:
+        predicted.labels("number").inc(len(values))
+        return [{"prediction": value} for value in values]
+    for value in values:
+        predicted.labels(str(value)).inc()
+    names = [str(label) for label in said.classes or ()]
+    return [
+        {"prediction": value, "probabilities": dict(zip(names, row, strict=True))}
+        for value, row in zip(values, said.probabilities.tolist(), strict=True)
+    ]
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C, and then end what is in work."""
+    try:
+        settings = Settings(_cli_parse_args=True, _cli_prog_name="serve", _cli_kebab_case=True)  # type: ignore[call-arg]
+        app = create_app(settings, fetch(settings))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}" for item in error.errors()]
+        sys.exit("serve: " + "; ".join(faults))
+    except Problem as problem:
+        sys.exit(f"serve: {problem}")
+    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=settings.grace)
+
+
+if __name__ == "__main__":
+    main()

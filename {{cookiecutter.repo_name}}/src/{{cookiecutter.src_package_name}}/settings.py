@@ -1,0 +1,30 @@
+"""What can be set of the service."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from . import CONF
+
+
+class Settings(BaseSettings):
+    """What can be set: by an option, by an environment variable such as SERVE_PORT, or in conf/serve.yaml."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVE_", yaml_file=CONF / "serve.yaml", extra="forbid")
+
+    model: str = Field(description="models:/name@alias, models:/name/version, or a folder that holds a model")
+    tracking_uri: str = Field("sqlite:///mlflow.db", validation_alias="MLFLOW_TRACKING_URI", description="MLflow")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is all of them")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    max_rows: int = Field(1000, ge=1, description="rows in a request, at most")
+    max_bytes: int = Field(1_000_000, ge=1, description="bytes in a request's body, at most")
+    max_waiting: int = Field(4000, ge=1, description="rows waiting or in work before requests are turned away")
+    threads: int = Field(1, ge=1, description="threads for one prediction; more pods serve better than more threads")
+    grace: int = Field(30, ge=0, description="seconds in which requests in work may end after SIGTERM")
+    trusted: list[str] = Field([], description="types that a model kept by skops may hold")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the file behind options and environment."""
+        return sources["init_settings"], sources["env_settings"], YamlConfigSettingsSource(settings_cls)

@@ -1,0 +1,64 @@
+"""The only door to data: a path, whether it leads to this disk or to a bucket.
+
+cloudpathlib reads the address's scheme and takes credentials from the environment; all other modules see paths.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cloudpathlib import AnyPath, CloudPath
+
+from .errors import Problem
+
+Location = Path | CloudPath
+
+
+def locate(root: str, path: str = "") -> Location:
+    """Find a path below the storage root; an absolute path or an address of its own stands for itself."""
+    if "://" in path or os.path.isabs(path):
+        return AnyPath(path)  # type: ignore[no-any-return, call-arg]
+    base: Location = AnyPath(root)  # type: ignore[assignment, call-arg]
+    return base / path if path else base
+
+
+def files(location: Location, suffixes: tuple[str, ...]) -> list[Location]:
+    """List a file, or the files of a folder that end in one of the suffixes, in the order of their names."""
+    if location.is_file():
+        return [location]
+    found = [item for item in location.iterdir() if item.suffix in suffixes] if location.is_dir() else []
+    if not found:
+        raise Problem(f"{location}: no such file, and no folder with {' or '.join(suffixes)} files in it")
+    return sorted(found, key=lambda item: item.name)
+
+
+def fetch(location: Location) -> Path:
+    """Give a file on this disk with the location's content, downloaded if it lies elsewhere."""
+    return Path(os.fspath(location))
+
+
+@contextmanager
+def publish(location: Location) -> Iterator[Path]:
+    """Write a file that appears at its location whole, when the block ends, or not at all, when it fails."""
+    if isinstance(location, CloudPath):
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder, location.name)
+            yield draft
+            location.upload_from(draft, force_overwrite_to_cloud=True)
+        return
+    location.parent.mkdir(parents=True, exist_ok=True)
+    draft = location.with_name(f".{location.name}.{os.getpid()}")
+    try:
+        yield draft
+        draft.replace(location)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def digest(file: Path) -> str:
+    """Compute a file's SHA-256 in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,136 @@
+"""Train a model on the prepared tables, record it, and let it become the champion if it is better."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from omegaconf import DictConfig
+from sklearn.pipeline import Pipeline
+
+from . import data, export, model, plots, prepared, storage
+from .cli import command, resolved
+from .errors import Problem
+from .gate import Verdict, judge
+from .features import tensors
+from .predictor import Card, load, require_features
+from .registry import Registry, Run
+from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a training."""
+
+    version: str
+    metrics: dict[str, float]
+    verdict: Verdict
+
+
+def fit(pipeline: Pipeline, table: pl.DataFrame, steps: str | None = None, report: model.Report | None = None) -> None:
+    """Fit a pipeline on a table; see model.fit for `steps` and `report`."""
+    model.fit(pipeline, tensors(data.columns(table)), data.target(table), steps, report)
+
+
+def train(config: DictConfig, registry: Registry, parent: str | None = None) -> Outcome:
+    """Fit, measure, record, register and judge the configured model."""
+    pipeline = model.build(config.model, config.seed)
+    manifest, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
+    with registry.record(registry.create(config.model.name, parent=parent)) as run:
+        run.configuration(resolved(config))
+        run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
+        fit(pipeline, tables["train"])
+        metrics = _measure(run, pipeline, config, tables)
+        version = _keep(run, pipeline, config, registry, tables["valid"], metrics)
+        verdict = _judge(config, registry, tables["test"], metrics, version)
+        run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
+    return Outcome(version, metrics, verdict)
+
+
+def _measure(run: Run, pipeline: Pipeline, config: DictConfig, tables: Mapping[str, pl.DataFrame]) -> dict[str, float]:
+    """Measure on the validation and test splits, and draw what the figures stand for."""
+    metrics = {}
+    for name in ("valid", "test"):
+        inputs, truth = tensors(data.columns(tables[name])), data.target(tables[name])
+        said = model.predict(pipeline, inputs)
+        metrics |= {f"{name}_{metric}": value for metric, value in model.evaluate(truth, said).items()}
+        if name == "test":
+            run.figure(plots.quality(truth, said), "quality")
+        else:
+            run.figure(plots.importance(pipeline, inputs, truth, config.seed), "importance")
+    run.metrics(metrics)
+    return metrics
+
+
+def _keep(
+    run: Run, pipeline: Pipeline, config: DictConfig, registry: Registry, valid: pl.DataFrame, metrics: dict[str, float]
+) -> str:
+    """Register the model in the configured format, then prove what was registered equal to what was fitted."""
+    trusted = list(config.export.trusted)
+    if config.export.format not in ("onnx", "skops"):
+        raise Problem(f"export.format={config.export.format}: it is either onnx or skops")
+    card = Card(
+        format=config.export.format,
+        task=TASK,
+        target=TARGET,
+        features=dict(FEATURES),
+        classes=pipeline.classes_.tolist() if TASK == "classification" else None,
+        schema_version=VERSION,
+        metrics=metrics,
+        run_id=run.id,
+    )
+    kept = export.to_onnx(pipeline) if card.format == "onnx" else export.audit(pipeline, trusted)
+    example = tensors({name: [value] for name, value in EXAMPLE.items()})
+    version = registry.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
+    inputs = tensors(data.columns(valid))
+    with tempfile.TemporaryDirectory() as folder:
+        saved = load(registry.fetch(version, Path(folder)), trusted=trusted).predict(inputs)
+    run.metrics({"export_difference": export.prove_equal(saved, model.predict(pipeline, inputs))})
+    return version
+
+
+def _judge(
+    config: DictConfig, registry: Registry, test: pl.DataFrame, metrics: Mapping[str, float], version: str
+) -> Verdict:
+    """Put the new version to the gate, and promote it if it passes."""
+    name, metric = model.objective(config.objective)
+    champion = registry.champion()
+    current = _score(config, registry, champion.version, test, metric) if champion else None
+    verdict = judge(name, metric.more_is_better, metrics[f"test_{name}"], current, config.gate.min_gain)
+    if verdict.promote:
+        registry.promote(version, verdict, champion.version if champion else None)
+    return verdict
+
+
+def _score(
+    config: DictConfig, registry: Registry, version: str, test: pl.DataFrame, metric: model.Metric
+) -> float | None:
+    """Measure the champion on today's test split; None if it was trained for another schema."""
+    with tempfile.TemporaryDirectory() as folder:
+        champion = load(registry.fetch(version, Path(folder)), trusted=list(config.export.trusted))
+        try:
+            require_features(champion.card, FEATURES)
+        except Problem:
+            return None
+        return metric.measure(data.target(test), champion.predict(tensors(data.columns(test))))
+
+
+@command("train")
+def main(config: DictConfig) -> None:
+    """Train, and say what came of it."""
+    registry = Registry(**config.tracking)
+    outcome = train(config, registry)
+    report(outcome, registry)
+
+
+def report(outcome: Outcome, registry: Registry) -> None:
+    """Print measures and verdict."""
+    for name in model.METRICS[TASK]:
+        print(f"{name:18} valid {outcome.metrics[f'valid_{name}']:.4f}   test {outcome.metrics[f'test_{name}']:.4f}")
+    done = f"promoted to {registry.alias}" if outcome.verdict.promote else f"kept, not promoted to {registry.alias}"
+    print(f"{registry.name} version {outcome.version}: {done}: {outcome.verdict.reason}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Search a model's settings with Optuna, then train the best the way train does.
+
+Any number of workers may run this on one study: they share its trials, and the one that ends the last trial trains the
+best. A study that was interrupted goes on where it stopped.
+"""
+
+import warnings
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import optuna
+import polars as pl
+from omegaconf import DictConfig, OmegaConf
+from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
+from sklearn.pipeline import Pipeline
+from tqdm import tqdm
+
+from . import data, model, prepared, storage
+from .cli import command, resolved
+from .errors import Problem
+from .features import tensors
+from .registry import Registry, Run
+from .train import Outcome, fit, report, train
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class Surplus(Exception):
+    """Two workers took the last trial at once; this one gives way."""
+
+
+def tune(config: DictConfig, registry: Registry) -> Outcome | None:
+    """Take part in the study until it has all its trials; returns what came of training the best, if this worker did."""
+    _, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
+    study = _join(config, registry)
+    _release(study, config.study.patience)
+    done = len(study.get_trials(states=DONE))
+    with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
+        mine = _work(study, partial(_try, config, registry, study, tables), config, bar)
+    return _conclude(study, config, registry) if _is_last(study, mine, config.study.trials) else None
+
+
+def _join(config: DictConfig, registry: Registry) -> optuna.Study:
+    """Create the study and the run that stands for it or, where another worker has, join that one."""
+    _, metric = model.objective(config.objective)
+    options: dict[str, Any] = {
+        "study_name": config.study.name,
+        "storage": _storage(config.study.storage),
+        "pruner": optuna.pruners.MedianPruner(n_startup_trials=config.study.startup_trials),
+    }
+    try:
+        direction = "maximize" if metric.more_is_better else "minimize"
+        study = optuna.create_study(**options, direction=direction)
+        study.set_user_attr("run_id", registry.create(f"tune {config.model.name}", tags={"study": study.study_name}))
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(**options)
+    study.sampler = optuna.samplers.TPESampler(
+        n_startup_trials=config.study.startup_trials,
+        seed=config.seed + 1000 * config.study.worker + len(study.trials),
+    )
+    return study
+
+
+def _storage(address: str) -> BaseStorage:
+    if "://" in address:
+        return get_storage(address)
+    return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
+
+
+def _release(study: optuna.Study, patience: float) -> None:
+    """Give up trials whose worker must have died, so that they are made up for."""
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        if trial.datetime_start and datetime.now() - trial.datetime_start > timedelta(seconds=patience):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _work(study: optuna.Study, objective: Any, config: DictConfig, bar: "tqdm[Any]") -> set[int]:
+    """Run trials until the study has enough; returns the numbers of this worker's."""
+    mine = set()
+
+    def guarded(trial: optuna.Trial) -> float:
+        taken = sorted(other.number for other in study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING)))
+        if taken.index(trial.number) >= config.study.trials:
+            study.stop()
+            raise Surplus
+        mine.add(trial.number)
+        return float(objective(trial))
+
+    def progress(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        bar.n = len(study.get_trials(deepcopy=False, states=DONE))
+        bar.refresh()
+        if bar.n >= config.study.trials:
+            study.stop()
+
+    if bar.n < config.study.trials:
+        study.optimize(guarded, timeout=config.study.timeout, callbacks=[progress], catch=(Surplus,))
+    return mine
+
+
+def _try(
+    config: DictConfig, registry: Registry, study: optuna.Study, tables: dict[str, pl.DataFrame], trial: optuna.Trial
+) -> float:
+    """Fit one candidate on the training split and measure it on the validation split, in a run of its own."""
+    candidate = _candidate(config, {name: _suggest(trial, name, space) for name, space in config.model.space.items()})
+    pipeline = model.build(candidate.model, candidate.seed)
+    name, metric = model.objective(config.objective)
+    inputs, truth = tensors(data.columns(tables["valid"])), data.target(tables["valid"])
+
+    def report_step(step: int, fitted: Pipeline) -> None:
+        value = metric.measure(truth, model.predict(fitted, inputs))
+        run.metrics({f"valid_{name}": value}, step)
+        trial.report(value, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"{name} {value:.4f} at step {step}")
+
+    with registry.record(registry.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])) as run:
+        run.configuration(resolved(candidate))
+        try:
+            fit(pipeline, tables["train"], candidate.model.steps, report_step)
+        except optuna.TrialPruned as pruned:
+            run.tag(pruned=str(pruned))
+            stopped = pruned
+        else:
+            measured = model.evaluate(truth, model.predict(pipeline, inputs))
+            run.metrics({f"valid_{name}": value for name, value in measured.items()})
+            return measured[name]
+    raise stopped  # only now, so that the run ends as finished
+
+
+def _suggest(trial: optuna.Trial, name: str, space: DictConfig) -> Any:
+    options = dict(space)
+    return getattr(trial, f"suggest_{options.pop('type')}")(name, **options)
+
+
+def _candidate(config: DictConfig, params: dict[str, Any]) -> DictConfig:
+    candidate = config.copy()
+    OmegaConf.update(candidate, "model.params", params, merge=True, force_add=True)
+    return candidate
+
+
+def _is_last(study: optuna.Study, mine: set[int], trials: int) -> bool:
+    """Whether it falls to this worker to conclude: it ended the last trial, or found them all done and nothing more."""
+    done = study.get_trials(deepcopy=False, states=DONE)
+    if len(done) < trials:
+        return False
+    last = max(done, key=lambda trial: (trial.datetime_complete, trial.number))
+    return last.number in mine or (not mine and study.user_attrs.get("concluded") != len(done))
+
+
+def _conclude(study: optuna.Study, config: DictConfig, registry: Registry) -> Outcome:
+    """Draw the study and train its best candidate."""
+    run_id = study.user_attrs["run_id"]
+    best = _candidate(config, study.best_params)
+    with registry.record(run_id) as run:
+        _draw(study, run)
+        run.metrics({"best": study.best_value, "trials": len(study.get_trials(deepcopy=False, states=DONE))})
+        outcome = train(best, registry, parent=run_id)
+    study.set_user_attr("concluded", len(study.get_trials(deepcopy=False, states=DONE)))
+    return outcome
+
+
+def _draw(study: optuna.Study, run: Run) -> None:
+    plots = optuna.visualization.matplotlib
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    run.figure(plots.plot_optimization_history(study).figure, "history")
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len({trial.value for trial in completed}) > 1:  # with equal values nothing mattered
+        run.figure(plots.plot_param_importances(study).figure, "importance")
+
+
+@command("tune")
+def main(config: DictConfig) -> None:
+    """Tune, and say what came of it."""
+    if not config.model.space:
+        raise Problem(f"model={config.model.name} has no space to search; add one to its conf/model/*.yaml")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    registry = Registry(**config.tracking)
+    outcome = tune(config, registry)
+    if outcome is None:
+        print("this worker's part is done; the one that ends the last trial trains the best")
+        return
+    report(outcome, registry)
+
+
+if __name__ == "__main__":
+    main()
