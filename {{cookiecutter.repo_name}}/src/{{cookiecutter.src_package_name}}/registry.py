@@ -124,6 +124,22 @@ class Registry:
             info = mlflow.sklearn.log_model(model, serialization_format="skops", skops_trusted_types=trusted, **common)
         return str(info.registered_model_version)
 
+    def rehearse(self) -> None:
+        """Write a small run, read it back and delete it; raises Problem if any of that fails."""
+        run_id = self.create("doctor")
+        try:
+            self._client.log_batch(run_id, metrics=[Metric("one", 1, 0, 0)], params=[Param("two", "2")])
+            self._client.log_text(run_id, "three", "three.txt")
+            stored = self._client.get_run(run_id).data
+            with tempfile.TemporaryDirectory() as folder:
+                text = Path(self._client.download_artifacts(run_id, "three.txt", folder)).read_text()
+            if (stored.metrics.get("one"), stored.params.get("two"), text) != (1, "2", "three"):
+                raise Problem(f"{self.uri} does not give back what was recorded")
+        except MlflowException as error:
+            raise Problem(_explain(self.uri, error)) from error
+        finally:
+            self._client.delete_run(run_id)
+
     def champion(self) -> ModelVersion | None:
         """Find the version that the alias points to."""
         try:

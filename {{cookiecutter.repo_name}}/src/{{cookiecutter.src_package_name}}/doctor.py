@@ -1,0 +1,169 @@
+"""Is this laptop or pod able to work? One line for each check, with what to do where it fails."""
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import CONF
+from .errors import Problem
+
+NEEDED = ("python", "packages", "data", "mlflow", "storage")
+MODULES = ("hydra", "mlflow", "onnxruntime", "optuna", "polars", "skl2onnx", "sklearn", "skops")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a check: what was seen or, if it is not well, what is wrong and how to put it right."""
+
+    name: str
+    well: bool
+    needed: bool
+    text: str
+    page: str
+
+
+def python(_: Any) -> str:
+    """Check that the version is one that every dependency supports."""
+    number = ".".join(map(str, sys.version_info[:3]))
+    if not (3, 11) <= sys.version_info < (3, 14):
+        raise Problem(f"Python {number}: install 3.11, 3.12 or 3.13, then run `make setup`")
+    return f"Python {number}"
+
+
+def packages(_: Any) -> str:
+    """Check that what the commands import is installed."""
+    missing = []
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            missing.append(f"{name} ({error})")
+    if missing:
+        raise Problem(f"cannot import {', '.join(missing)}: run `make setup`")
+    return f"{len(MODULES)} libraries can be imported"
+
+
+def data(config: Any) -> str:
+    """Check that the raw files are there, with the columns of the schema."""
+    from . import data, storage
+    from .schema import Example
+
+    files = storage.files(storage.locate(config.storage.root, config.data.raw), data.SUFFIXES)
+    for file in files:
+        data.require(Example.model_fields, storage.fetch(file), config.data.missing)
+    return f"{len(files)} raw file(s) in {config.storage.root}, with the columns of schema.py"
+
+
+def mlflow(config: Any) -> str:
+    """Check that a run can be written, read back and deleted."""
+    from .registry import Registry
+
+    Registry(**config.tracking).rehearse()
+    return f"{config.tracking.uri} keeps parameters, metrics and files"
+
+
+def storage(config: Any) -> str:
+    """Check that a file can be put, got and deleted."""
+    from . import storage
+
+    location = storage.locate(config.storage.root, f"doctor-{os.getpid()}.txt")
+    with storage.publish(location) as draft:
+        draft.write_text("well")
+    try:
+        if storage.fetch(location).read_text() != "well":
+            raise Problem(f"{location} does not hold what was written to it")
+    finally:
+        location.unlink()
+    return f"{config.storage.root} can be written, read and cleaned"
+
+
+def images(config: Any) -> str:
+    """Check for a login to the registry of images."""
+    host = config.images.split("/")[0]
+    folder = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
+    try:
+        known = json.loads((folder / "config.json").read_text())
+    except FileNotFoundError:
+        known = {}
+    if host not in {**known.get("auths", {}), **known.get("credHelpers", {})}:
+        raise Problem(f"no login to {host}: run `docker login {host}`")
+    return f"there is a login to {host}"
+
+
+def cluster(config: Any) -> str:
+    """Check that the cluster would accept a job."""
+    try:
+        done = subprocess.run([*config.cluster], capture_output=True, text=True, timeout=20, check=False)
+    except FileNotFoundError:
+        raise Problem(f"there is no {config.cluster[0]} here: install it to submit jobs") from None
+    except subprocess.TimeoutExpired:
+        raise Problem("the cluster does not answer: is the network (VPN) up?") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise Problem(f"`{' '.join(config.cluster)}` says: {said[-1] if said else 'nothing'}")
+    return "jobs can be started"
+
+
+CHECKS: dict[str, tuple[Callable[[Any], str], str]] = {
+    "python": (python, "docs/index.md"),
+    "packages": (packages, "docs/index.md"),
+    "data": (data, "docs/guide/prepare.md"),
+    "mlflow": (mlflow, "docs/guide/platform.md"),
+    "storage": (storage, "docs/guide/platform.md"),
+    "images": (images, "docs/guide/platform.md"),
+    "cluster": (cluster, "docs/guide/jobs.md"),
+}
+
+
+def examine(names: list[str], needed: set[str], overrides: list[str]) -> Iterator[Finding]:
+    """Run the checks one after the other; a check that fails does not stop the others."""
+    for name in names:
+        check, page = CHECKS[name]
+        try:
+            well, text = True, check(None if name in ("python", "packages") else _config(overrides))
+        except Problem as problem:
+            well, text = False, str(problem)
+        except (ImportError, OSError) as error:
+            well, text = False, f"{type(error).__name__}: {error}"
+        yield Finding(name, well, name in needed, text, page)
+
+
+def _config(overrides: list[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("doctor", overrides)
+
+
+def _line(finding: Finding) -> str:
+    mark = "ok  " if finding.well else "FAIL" if finding.needed else "no  "
+    return f"{mark} {finding.name:9} {finding.text}" + ("" if finding.well else f"  (see {finding.page})")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Examine, report, and exit with 1 if something needed is not well."""
+    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="settings as for the other commands, such as storage.root=…")
+    parser.add_argument("--json", action="store_true", help="print findings as JSON")
+    parser.add_argument("--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"some of {', '.join(CHECKS)}")
+    parser.add_argument("--need", nargs="+", choices=CHECKS, default=[], metavar="CHECK", help="fail without these, too")
+    options = parser.parse_args(argv)
+    findings = []
+    for finding in examine(options.only or list(CHECKS), {*NEEDED, *options.need}, options.overrides):
+        findings.append(finding)
+        if not options.json:
+            print(_line(finding), flush=True)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    sys.exit(any(finding.needed and not finding.well for finding in findings))
+
+
+if __name__ == "__main__":
+    main()
