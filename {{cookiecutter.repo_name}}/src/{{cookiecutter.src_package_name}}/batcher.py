@@ -50,17 +50,18 @@ class Batcher:
         while self._waiting:
             requests = self._take()
             try:
-                said = await loop.run_in_executor(self._thread, self._call, [row for rows, _ in requests for row in rows])
+                rows = [row for request, _ in requests for row in request]
+                said = await loop.run_in_executor(self._thread, self._call, rows)
             except Exception as error:  # whatever it is, it belongs to the requests and not to this task
                 for _, future in requests:
                     if not future.done():
                         future.set_exception(error)
                 continue
             start = 0
-            for rows, future in requests:
+            for request, future in requests:
                 if not future.done():  # a client that has gone takes its future with it
-                    future.set_result(_part(said, start, start + len(rows)))
-                start += len(rows)
+                    future.set_result(_part(said, start, start + len(request)))
+                start += len(request)
         self._task = None
 
     def _take(self) -> list[tuple[list[Row], "asyncio.Future[Predicted]"]]:

@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="settings as for the other commands, such as storage.root=…")
     parser.add_argument("--json", action="store_true", help="print findings as JSON")
     parser.add_argument("--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"some of {', '.join(CHECKS)}")
-    parser.add_argument("--need", nargs="+", choices=CHECKS, default=[], metavar="CHECK", help="fail without these, too")
+    parser.add_argument("--need", nargs="+", choices=CHECKS, default=[], metavar="CHECK", help="fail without these")
     options = parser.parse_args(argv)
     findings = []
     for finding in examine(options.only or list(CHECKS), {*NEEDED, *options.need}, options.overrides):

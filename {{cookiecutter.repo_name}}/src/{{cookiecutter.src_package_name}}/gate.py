@@ -11,9 +11,7 @@ class Verdict:
     reason: str
 
 
-def judge(
-    metric: str, more_is_better: bool, challenger: float, champion: float | None, min_gain: float = 0
-) -> Verdict:
+def judge(metric: str, more_is_better: bool, challenger: float, champion: float | None, min_gain: float = 0) -> Verdict:
     """Compare two models' values of one metric on the same test split; without a champion anything is better."""
     if champion is None:
         return Verdict(True, f"{metric} {challenger:.4f} on the test split, and no champion that can be compared")

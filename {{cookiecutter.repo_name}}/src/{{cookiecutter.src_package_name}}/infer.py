@@ -111,7 +111,8 @@ def main(config: DictConfig) -> None:
         require_features(predictor.card, FEATURES)
         for file, state, worked in infer(config, predictor, f"{name}/{version}"):
             done = "scored" if worked else "already scored"
-            print(f"{file}: {state.rows - state.rejected} rows {done} by {state.source.model}, {state.rejected} set aside")
+            scored = state.rows - state.rejected
+            print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
 
 
 if __name__ == "__main__":

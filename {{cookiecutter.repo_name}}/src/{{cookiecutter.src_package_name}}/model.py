@@ -1,4 +1,4 @@
-"""The model: features and estimator in one pipeline, and the measures of what it is worth. Nothing here reads or writes."""
+"""The model: features and estimator in one pipeline, and the measures of what it is worth."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def frame(inputs: Tensors) -> pd.DataFrame:
 def build(config: Mapping[str, Any], seed: int) -> Pipeline:
     """Make the unfitted pipeline that a conf/model/*.yaml describes."""
     if TASK not in config["estimator"]:
-        raise Problem(f"model={config['name']} cannot do {TASK}; take one whose conf/model/*.yaml names an estimator for it")
+        raise Problem(f"model={config['name']} cannot do {TASK}; take one whose file in conf/model/ can")
     kind = get_class(config["estimator"][TASK])
     params = dict(config["params"])
     if "random_state" in kind().get_params():
@@ -48,7 +48,9 @@ def build(config: Mapping[str, Any], seed: int) -> Pipeline:
     return Pipeline([("columns", columns), *scaler, ("estimator", kind(**params))])
 
 
-def fit(pipeline: Pipeline, inputs: Tensors, target: Array, steps: str | None = None, report: Report | None = None) -> None:
+def fit(
+    pipeline: Pipeline, inputs: Tensors, target: Array, steps: str | None = None, report: Report | None = None
+) -> None:
     """Fit in place.
 
     With `report`, a model that grows by `steps` (a parameter that counts trees or rounds) is fitted in stages, and
@@ -72,7 +74,7 @@ def fit(pipeline: Pipeline, inputs: Tensors, target: Array, steps: str | None = 
 def predict(pipeline: Pipeline, inputs: Tensors) -> Predicted:
     """Predict with a fitted pipeline."""
     table = frame(inputs)
-    with threadpool_limits(1):  # on a machine that is shared, OpenMP's threads wait for one another for most of the time
+    with threadpool_limits(1):  # OpenMP's threads mostly wait for one another where others use the machine too
         if TASK == "regression":
             return Predicted(pipeline.predict(table))
         probabilities = pipeline.predict_proba(table)
@@ -86,7 +88,8 @@ def _log_loss(truth: Array, said: Predicted) -> float:
 
 def _auc(truth: Array, said: Predicted) -> float:
     """Area under the ROC curve; of one class against the rest, averaged, where there are more than two."""
-    assert said.probabilities is not None and said.classes is not None
+    assert said.probabilities is not None
+    assert said.classes is not None
     if len(said.classes) == 2:
         return float(metrics.roc_auc_score(truth == said.classes[1], said.probabilities[:, 1]))
     return float(metrics.roc_auc_score(truth, said.probabilities, labels=list(said.classes), multi_class="ovr"))
@@ -103,8 +106,8 @@ class Metric:
 METRICS: dict[str, dict[str, Metric]] = {
     "classification": {
         "accuracy": Metric(lambda truth, said: float(metrics.accuracy_score(truth, said.values)), True),
-        "balanced_accuracy": Metric(lambda truth, said: float(metrics.balanced_accuracy_score(truth, said.values)), True),
-        "f1_macro": Metric(lambda truth, said: float(metrics.f1_score(truth, said.values, average="macro")), True),
+        "recall": Metric(lambda truth, said: float(metrics.recall_score(truth, said.values, average="macro")), True),
+        "f1": Metric(lambda truth, said: float(metrics.f1_score(truth, said.values, average="macro")), True),
         "auc": Metric(_auc, True),
         "log_loss": Metric(_log_loss, False),
     },

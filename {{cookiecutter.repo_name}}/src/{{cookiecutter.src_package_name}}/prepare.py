@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -33,28 +34,38 @@ def prepare(config: DictConfig) -> Manifest:
     for file in raw:
         data.require(Example.model_fields, file, config.data.missing)
     with tempfile.TemporaryDirectory() as scratch:
-        sources, faults, rejects = _check(raw, config, Path(scratch))
-        if faults and config.bad_rows == "fail":
-            raise Problem(_report(faults))
-        return _write(config, Path(scratch), sources, faults, rejects, locate(config.data.prepared))
+        checked = _check(raw, config, Path(scratch))
+        if checked.faults and config.bad_rows == "fail":
+            raise Problem(_report(checked.faults))
+        return _write(checked, config, Path(scratch), locate(config.data.prepared))
 
 
-def _check(raw: list[Path], config: DictConfig, scratch: Path) -> tuple[list[Part], list[Fault], list[pl.DataFrame]]:
+@dataclass(frozen=True)
+class Checked:
+    """What came of the check: the files, every fault, and the rows with faults as they came."""
+
+    sources: list[Part] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    rejects: list[pl.DataFrame] = field(default_factory=list)
+
+
+def _check(raw: list[Path], config: DictConfig, scratch: Path) -> Checked:
     """Check every row; the good ones go to scratch, a file for each batch."""
-    sources, faults, rejects = [], [], []
+    checked = Checked()
     for file in raw:
         start = 0
         with tqdm(desc=f"checking {file.name}", unit=" rows", unit_scale=True, disable=None) as bar:
             for batch in data.batches(file, config.data.missing, config.batch_rows):
                 good, bad, found = data.check(batch, Example, file.name, start)
                 kept = [config.data.id] if config.data.id in good.columns else []
-                good.select(*kept, *Example.model_fields).write_parquet(scratch / f"{len(sources)}-{start:012}.parquet")
-                faults += found
-                rejects.append(bad)
+                part = scratch / f"{len(checked.sources):06}-{start:012}.parquet"
+                good.select(*kept, *Example.model_fields).write_parquet(part)
+                checked.faults.extend(found)
+                checked.rejects.append(bad)
                 start += len(batch)
                 bar.update(len(batch))
-        sources.append(describe(file, file.name, start))
-    return sources, faults, rejects
+        checked.sources.append(describe(file, file.name, start))
+    return checked
 
 
 def _report(faults: list[Fault]) -> str:
@@ -69,21 +80,14 @@ def _report(faults: list[Fault]) -> str:
     )
 
 
-def _write(
-    config: DictConfig,
-    scratch: Path,
-    sources: list[Part],
-    faults: list[Fault],
-    rejects: list[pl.DataFrame],
-    folder: storage.Location,
-) -> Manifest:
+def _write(checked: Checked, config: DictConfig, scratch: Path, folder: storage.Location) -> Manifest:
     """Write the three tables, the quarantine and, last, the manifest."""
     table = pl.scan_parquet(sorted(scratch.iterdir()))
     target = table.select(TARGET).collect()[TARGET]
     split = data.split(target, config.data.split.valid, config.data.split.test, config.seed)
     if missing := [name for name in SPLITS if name not in set(split)]:
         raise Problem(f"{len(target)} good row(s) are too few: none left for {', '.join(missing)}")
-    version = _version(config, sources)
+    version = _version(config, checked.sources)
     with ExitStack() as stack:
         drafts = {name: stack.enter_context(storage.publish(folder / version / f"{name}.parquet")) for name in SPLITS}
         labelled = table.with_columns(split)
@@ -92,28 +96,29 @@ def _write(
             for name, draft in drafts.items()
         ]
         pl.collect_all(sinks, engine="streaming")
-        if faults:
-            _quarantine(stack.enter_context(storage.publish(folder / version / "quarantine.csv")), faults, rejects)
+        if checked.faults:
+            _quarantine(stack.enter_context(storage.publish(folder / version / "quarantine.csv")), checked)
         counts = {name: int((split == name).sum()) for name in SPLITS}
         splits = {name: describe(drafts[name], f"{version}/{name}.parquet", counts[name]) for name in SPLITS}
     manifest = Manifest(
         version=version,
         schema_version=VERSION,
         seed=config.seed,
-        raw=sources,
+        raw=checked.sources,
         splits=splits,
-        rejected=sum(map(len, rejects)),
+        rejected=sum(map(len, checked.rejects)),
     )
     with storage.publish(folder / "manifest.json") as draft:
         draft.write_text(manifest.model_dump_json(indent=2))
     return manifest
 
 
-def _quarantine(file: Path, faults: list[Fault], rejects: list[pl.DataFrame]) -> None:
+def _quarantine(file: Path, checked: Checked) -> None:
     """Write a line for each fault, with the whole row that it is in."""
-    rows = iter(row for table in rejects for row in table.iter_rows(named=True))
-    records = {place: json.dumps(next(rows)) for place in dict.fromkeys((fault.file, fault.row) for fault in faults)}
-    lines = [(*fault, records[fault.file, fault.row]) for fault in faults]
+    rows = iter(row for table in checked.rejects for row in table.iter_rows(named=True))
+    places = dict.fromkeys((fault.file, fault.row) for fault in checked.faults)
+    records = {place: json.dumps(next(rows), default=str) for place in places}
+    lines = [(*fault, records[fault.file, fault.row]) for fault in checked.faults]
     pl.DataFrame(lines, schema=[*Fault._fields, "record"], orient="row").write_csv(file)
 
 

@@ -73,10 +73,11 @@ EXAMPLE: dict[str, Any] = {name: _example(name) for name in FEATURES}
 # Changes when the table does, so that prepared data and models from before the change are told apart.
 VERSION = hashlib.sha256(json.dumps(Example.model_json_schema(), sort_keys=True).encode()).hexdigest()[:12]
 
-_PROBABILITIES: dict[str, Any] = {"probabilities": (dict[str, float], ...)} if TASK == "classification" else {}
+_ANSWER: dict[str, Any] = {"prediction": (Example.model_fields[TARGET].annotation, ...)}
+if TASK == "classification":
+    _ANSWER["probabilities"] = (dict[str, float], ...)
 Prediction: type[BaseModel] = create_model(
     "Prediction",
     __doc__="What the model says of one row.",
-    prediction=(Example.model_fields[TARGET].annotation, ...),
-    **_PROBABILITIES,
+    **_ANSWER,
 )

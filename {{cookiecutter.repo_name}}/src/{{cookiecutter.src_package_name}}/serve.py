@@ -63,7 +63,7 @@ class Predictions(BaseModel):
     """One prediction for each row, in the same order."""
 
     model: ModelName
-    predictions: list[Prediction]  # type: ignore[valid-type]
+    predictions: list[Prediction]
 
 
 def fetch(settings: Settings) -> Served:
@@ -72,7 +72,9 @@ def fetch(settings: Settings) -> Served:
         folder = Path(settings.model)
         served = Served(folder.name, "local", load(folder, settings.threads, settings.trusted))
     else:
-        from .registry import Registry  # a service with its model beside it has no need of MLflow
+        from .registry import (
+            Registry,  # a service with its model beside it has no need of MLflow
+        )
 
         registry = Registry(settings.tracking_uri)
         name, version = registry.resolve(settings.model)
@@ -205,7 +207,7 @@ def answer(said: Predicted, predicted: Counter) -> list[dict[str, Any]]:
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C, and then end what is in work."""
     try:
-        settings = Settings(_cli_parse_args=True, _cli_prog_name="serve", _cli_kebab_case=True)  # type: ignore[call-arg]
+        settings = Settings(_cli_parse_args=True, _cli_prog_name="serve", _cli_kebab_case=True)
         app = create_app(settings, fetch(settings))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}" for item in error.errors()]

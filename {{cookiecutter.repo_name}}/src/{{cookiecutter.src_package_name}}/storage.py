@@ -19,9 +19,9 @@ Location = Path | CloudPath
 
 def locate(root: str, path: str = "") -> Location:
     """Find a path below the storage root; an absolute path or an address of its own stands for itself."""
-    if "://" in path or os.path.isabs(path):
-        return AnyPath(path)  # type: ignore[no-any-return, call-arg]
-    base: Location = AnyPath(root)  # type: ignore[assignment, call-arg]
+    if "://" in path or Path(path).is_absolute():
+        return AnyPath(path)
+    base: Location = AnyPath(root)
     return base / path if path else base
 
 

@@ -12,8 +12,8 @@ from sklearn.pipeline import Pipeline
 from . import data, export, model, plots, prepared, storage
 from .cli import command, resolved
 from .errors import Problem
-from .gate import Verdict, judge
 from .features import tensors
+from .gate import Verdict, judge
 from .predictor import Card, load, require_features
 from .registry import Registry, Run
 from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
@@ -42,7 +42,10 @@ def train(config: DictConfig, registry: Registry, parent: str | None = None) -> 
         run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
         fit(pipeline, tables["train"])
         metrics = _measure(run, pipeline, config, tables)
-        version = _keep(run, pipeline, config, registry, tables["valid"], metrics)
+        version, difference = _keep(
+            pipeline, _card(config, pipeline, metrics, run.id), config, registry, tables["valid"]
+        )
+        run.metrics({"export_difference": difference})
         verdict = _judge(config, registry, tables["test"], metrics, version)
         run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
     return Outcome(version, metrics, verdict)
@@ -50,7 +53,7 @@ def train(config: DictConfig, registry: Registry, parent: str | None = None) -> 
 
 def _measure(run: Run, pipeline: Pipeline, config: DictConfig, tables: Mapping[str, pl.DataFrame]) -> dict[str, float]:
     """Measure on the validation and test splits, and draw what the figures stand for."""
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name in ("valid", "test"):
         inputs, truth = tensors(data.columns(tables[name])), data.target(tables[name])
         said = model.predict(pipeline, inputs)
@@ -63,14 +66,10 @@ def _measure(run: Run, pipeline: Pipeline, config: DictConfig, tables: Mapping[s
     return metrics
 
 
-def _keep(
-    run: Run, pipeline: Pipeline, config: DictConfig, registry: Registry, valid: pl.DataFrame, metrics: dict[str, float]
-) -> str:
-    """Register the model in the configured format, then prove what was registered equal to what was fitted."""
-    trusted = list(config.export.trusted)
+def _card(config: DictConfig, pipeline: Pipeline, metrics: dict[str, float], run_id: str) -> Card:
     if config.export.format not in ("onnx", "skops"):
         raise Problem(f"export.format={config.export.format}: it is either onnx or skops")
-    card = Card(
+    return Card(
         format=config.export.format,
         task=TASK,
         target=TARGET,
@@ -78,16 +77,22 @@ def _keep(
         classes=pipeline.classes_.tolist() if TASK == "classification" else None,
         schema_version=VERSION,
         metrics=metrics,
-        run_id=run.id,
+        run_id=run_id,
     )
+
+
+def _keep(
+    pipeline: Pipeline, card: Card, config: DictConfig, registry: Registry, valid: pl.DataFrame
+) -> tuple[str, float]:
+    """Register the model, then prove what was registered equal to what was fitted; returns version and difference."""
+    trusted = list(config.export.trusted)
     kept = export.to_onnx(pipeline) if card.format == "onnx" else export.audit(pipeline, trusted)
     example = tensors({name: [value] for name, value in EXAMPLE.items()})
     version = registry.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
     inputs = tensors(data.columns(valid))
     with tempfile.TemporaryDirectory() as folder:
         saved = load(registry.fetch(version, Path(folder)), trusted=trusted).predict(inputs)
-    run.metrics({"export_difference": export.prove_equal(saved, model.predict(pipeline, inputs))})
-    return version
+    return version, export.prove_equal(saved, model.predict(pipeline, inputs))
 
 
 def _judge(

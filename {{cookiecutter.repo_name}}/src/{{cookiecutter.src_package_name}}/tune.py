@@ -33,7 +33,7 @@ class Surplus(Exception):
 
 
 def tune(config: DictConfig, registry: Registry) -> Outcome | None:
-    """Take part in the study until it has all its trials; returns what came of training the best, if this worker did."""
+    """Take part in the study until it has all its trials; returns the outcome if this worker trained the best."""
     _, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
     study = _join(config, registry)
     _release(study, config.study.patience)
@@ -47,16 +47,16 @@ def _join(config: DictConfig, registry: Registry) -> optuna.Study:
     """Create the study and the run that stands for it or, where another worker has, join that one."""
     _, metric = model.objective(config.objective)
     options: dict[str, Any] = {
+        "direction": "maximize" if metric.more_is_better else "minimize",
         "study_name": config.study.name,
         "storage": _storage(config.study.storage),
         "pruner": optuna.pruners.MedianPruner(n_startup_trials=config.study.startup_trials),
     }
     try:
-        direction = "maximize" if metric.more_is_better else "minimize"
-        study = optuna.create_study(**options, direction=direction)
+        study = optuna.create_study(**options)
         study.set_user_attr("run_id", registry.create(f"tune {config.model.name}", tags={"study": study.study_name}))
     except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(**options)
+        study = optuna.create_study(**options, load_if_exists=True)
     study.sampler = optuna.samplers.TPESampler(
         n_startup_trials=config.study.startup_trials,
         seed=config.seed + 1000 * config.study.worker + len(study.trials),
@@ -131,7 +131,7 @@ def _try(
 
 
 def _suggest(trial: optuna.Trial, name: str, space: DictConfig) -> Any:
-    options = dict(space)
+    options = {str(key): value for key, value in space.items()}
     return getattr(trial, f"suggest_{options.pop('type')}")(name, **options)
 
 
