@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from jinja2 import Environment
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 from jinja2.ext import Extension
 from jinja2.runtime import Context
 
@@ -40,15 +41,15 @@ def typed_answers(argv: list[str]) -> dict[str, Any]:
     """The answers given on the command line of Cookiecutter or cruft."""
     command = click.get_current_context(silent=True)
     if command is not None:
-        return command.params.get("extra_context") or {}
+        typed = command.params.get("extra_context")
+        return typed if isinstance(typed, dict) else {}
     if "cruft" not in (Path(argv[0]).stem, Path(argv[0]).parent.name):
         return {}
     # cruft keeps a click of its own, which cannot be asked.
-    cruft = argparse.ArgumentParser(add_help=False)
-    cruft.add_argument(
-        "--extra-context", "--variables-to-update", dest="typed", type=json.loads, default={}
-    )
-    return cruft.parse_known_args(argv[1:])[0].typed
+    cruft = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    cruft.add_argument("--extra-context", "--variables-to-update", dest="typed", type=json.loads, default={})
+    typed = cruft.parse_known_args(argv[1:])[0].typed
+    return typed if isinstance(typed, dict) else {}
 
 
 def surprises(typed: dict[str, Any], known: list[str]) -> list[str]:
@@ -75,6 +76,23 @@ class CheckedContext(Context):
             GATE["refuse"](GATE["complaints"](answers, parent["choices"]))
 
 
+class Compiled(BytecodeCache):
+    """Compiled template files, for who renders many projects in a process: the tests, the site."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.held:
+            bucket.bytecode_from_string(self.held[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.held[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
+
+
 class Slipway(Extension):
     """Loaded by `_extensions` in cookiecutter.json."""
 
@@ -86,3 +104,4 @@ class Slipway(Extension):
         environment.globals["questions"] = known
         environment.globals["choices"] = {k: v for k, v in known.items() if isinstance(v, list)}
         environment.context_class = CheckedContext
+        environment.bytecode_cache = COMPILED

@@ -41,7 +41,7 @@ def texts(folder: Path) -> dict[str, str]:
     return {name: data.decode() for name, data in held.items() if b"\0" not in data}
 
 
-def run(*command: object, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
+def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a program of this environment and keep what it says."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(

@@ -139,7 +139,16 @@ def test_all_faults_are_told_at_once_and_fit_on_a_screen(place: Path) -> None:
 
 @pytest.mark.parametrize("flag", ["--no-input", "-f"])
 def test_the_real_command_refuses_in_the_same_way(flag: str, place: Path) -> None:
-    command = ["cookiecutter", ROOT, "--no-input", flag, "-o", place, "repo_name=../up", "author_name="]
+    command = [
+        "cookiecutter",
+        ROOT,
+        "--no-input",
+        flag,
+        "-o",
+        place,
+        "repo_name=../up",
+        "author_name=",
+    ]
     done = run(*command, cwd=place.parents[2])
     assert is_refused_well(done.stderr, done.returncode, "repo_name: '../up'")
     assert "author_name: ''" in done.stderr
@@ -160,7 +169,11 @@ def test_refusing_leaves_an_existing_project_alone(place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("program", "option"),
-    [("cruft", "--extra-context"), ("cruft", "--variables-to-update"), ("cruft/__main__.py", "--extra-context")],
+    [
+        ("cruft", "--extra-context"),
+        ("cruft", "--variables-to-update"),
+        ("cruft/__main__.py", "--extra-context"),
+    ],
 )
 def test_cruft_is_asked_for_its_words_too(
     program: str, option: str, monkeypatch: pytest.MonkeyPatch, render: Render

@@ -25,7 +25,10 @@ def test_all_choices_of_a_question_supply_the_same_files(question: str, choice: 
 
 
 def test_no_file_has_two_sources() -> None:
-    sources = [BASE, *(files(OVERLAYS / question / picked[0]) for question, picked in CHOICES.items())]
+    sources = [
+        BASE,
+        *(files(OVERLAYS / question / picked[0]) for question, picked in CHOICES.items()),
+    ]
     for one, other in itertools.combinations(sources, 2):
         assert not one & other
 

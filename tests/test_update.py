@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import CHOICES, OVERLAYS, ROOT, TEMPLATE, Render, files, run
 
-TEMPLATE_FILES = ("cookiecutter.json", "local_extensions.py", "hooks", TEMPLATE.name)
+TEMPLATE_FILES = ("cookiecutter.json", "local_extensions.py", "hooks/", f"{TEMPLATE.name}/")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,10 +36,11 @@ def cruft(folder: Path, *words: object) -> None:
 def template(tmp_path: Path) -> Path:
     """The template in a repository of its own, because cruft renders commits and not edits."""
     template = tmp_path / "template"
-    ignored = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis")
-    for name in TEMPLATE_FILES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, template / name, **({"ignore": ignored} if (ROOT / name).is_dir() else {}))
+    for name in files(ROOT):
+        if name.startswith(TEMPLATE_FILES):
+            copy = template / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy)
     git(template, "init", "--quiet")
     commit(template)
     return template
@@ -68,9 +69,7 @@ def test_cruft_renders_what_cookiecutter_renders(project: Path, render: Render) 
     assert contents(project) == contents(render())
 
 
-def test_an_update_brings_the_new_release_and_keeps_a_users_edits(
-    template: Path, project: Path
-) -> None:
+def test_an_update_brings_the_new_release_and_keeps_a_users_edits(template: Path, project: Path) -> None:
     readme = project / "README.md"
     readme.write_text("Ours.\n\n" + readme.read_text(encoding="utf-8"), encoding="utf-8")
     (project / "jobs" / "mine.yaml").write_text("mine: true\n")
