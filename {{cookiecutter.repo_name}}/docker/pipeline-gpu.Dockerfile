@@ -1,0 +1,44 @@
+# The same commands with CUDA's libraries beside them, for models that use a GPU. From the project's folder:
+#   docker build --file docker/pipeline-gpu.Dockerfile --tag {{ cookiecutter.registry_project_path }}/pipeline-gpu .
+
+ARG BASE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
+
+FROM ${BASE} AS python
+# Ubuntu's own Python, of the release that the base image is: its version moves with the security fixes only.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3 python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+
+FROM python AS environment
+RUN python3 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+COPY requirements/pipeline.txt requirements/storage.txt /requirements/
+# Installed before the source is copied, so that an edit of the source installs nothing again.
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    --requirement /requirements/pipeline.txt --requirement /requirements/storage.txt
+
+FROM environment AS source
+WORKDIR /app
+COPY conf conf
+COPY src src
+RUN python -m compileall -q src
+
+FROM python
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/pipeline-gpu" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
+# The same number as in jobs/: a cluster that forbids root wants a number, not a name.
+RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
+# Only /tmp can be written to, so that is where libraries may keep their caches.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app/src \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=source /app /app
+WORKDIR /app
+USER 10001:10001
+CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.train"]

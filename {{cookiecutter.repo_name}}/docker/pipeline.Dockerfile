@@ -1,0 +1,37 @@
+# prepare, train, tune, infer and doctor, on CPUs. From the project's folder:
+#   docker build --file docker/pipeline.Dockerfile --tag {{ cookiecutter.registry_project_path }}/pipeline .
+
+ARG BASE=python:3.13-slim-trixie
+
+FROM ${BASE} AS environment
+RUN python3 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+COPY requirements/pipeline.txt requirements/storage.txt /requirements/
+# Installed before the source is copied, so that an edit of the source installs nothing again.
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    --requirement /requirements/pipeline.txt --requirement /requirements/storage.txt
+
+FROM environment AS source
+WORKDIR /app
+COPY conf conf
+COPY src src
+RUN python -m compileall -q src
+
+FROM ${BASE}
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/pipeline" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
+# The same number as in jobs/: a cluster that forbids root wants a number, not a name.
+RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
+# Only /tmp can be written to, so that is where libraries may keep their caches.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app/src \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=source /app /app
+WORKDIR /app
+USER 10001:10001
+CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.train"]

@@ -1,0 +1,42 @@
+# VS Code in the browser, with the project's environment behind it. From the project's folder:
+#   docker build --file docker/workspace.Dockerfile --tag {{ cookiecutter.registry_project_path }}/workspace .
+
+ARG BASE=python:3.13-slim-trixie
+ARG CODE_SERVER=codercom/code-server:4.129.0
+
+FROM ${CODE_SERVER} AS code-server
+
+FROM ${BASE} AS environment
+RUN python3 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+COPY requirements/dev.txt requirements/storage.txt /requirements/
+# Installed before the source is copied, so that an edit of the source installs nothing again.
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
+    --requirement /requirements/dev.txt --requirement /requirements/storage.txt
+
+FROM ${BASE}
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/workspace" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
+# Whatever the base's release has of these will do.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates git less make openssh-client \
+ && rm -rf /var/lib/apt/lists/*
+# The same number as in jobs/: a cluster that forbids root wants a number, not a name.
+RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /bin/bash app
+# It brings its own Node.js, so that its folder is all there is to it.
+COPY --from=code-server /usr/lib/code-server /usr/lib/code-server
+RUN ln -s /usr/lib/code-server/bin/code-server /usr/local/bin/code-server
+# No PYTHONPATH: the source that is worked on is the one on the volume, not one in the image.
+# HOME is /tmp only until the job says /data/home, which outlives the pod.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+COPY --from=environment /opt/venv /opt/venv
+WORKDIR /data
+USER 10001:10001
+EXPOSE 8080
+CMD ["code-server", "--bind-addr", "0.0.0.0:8080", "--auth", "password", "/data"]
