@@ -18,6 +18,9 @@ from conftest import CHOICES, CONTEXTS, ROOT, Render, run
 # Where `make tools` puts the orchestrators' clients, whose dependencies are not the suite's.
 TOOLS = Path(os.environ.get("TOOLS", ROOT / ".venv-tools")) / "bin"
 
+# On one worker: the orchestrators' clients are imported once for all tests of this file.
+pytestmark = pytest.mark.xdist_group("jobs")
+
 VERBS = ("prepare", "train", "tune", "infer", "doctor")
 JOBS = (*VERBS, "serve", "workspace")
 # Of all that a shell, YAML, Kubernetes' $(NAME) or Polyaxon's templates might take for their own.
@@ -390,7 +393,7 @@ def test_an_unreachable_console_is_named(render: Render) -> None:
     nowhere = SETTINGS | key | {"RUNAI_URL": "http://127.0.0.1:9", "no_proxy": "*"}
     done = submit(render(orchestrator="runai"), "train", **nowhere)
     assert done.returncode == 1
-    assert "http://127.0.0.1:9 cannot be reached" in done.stderr
+    assert "http://127.0.0.1:9 does not answer" in done.stderr
 
 
 @pytest.mark.parametrize("orchestrator", CHOICES["orchestrator"])

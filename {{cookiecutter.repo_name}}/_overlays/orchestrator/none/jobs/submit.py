@@ -76,7 +76,8 @@ def send(text: str, namespace: str) -> str | None:
         return "jobs/submit.sh: kubectl is not on the PATH; see https://kubernetes.io/docs/tasks/tools"
     kubectl = ["kubectl", f"--namespace={namespace}"] if namespace else ["kubectl"]
     verb = "create" if "generateName" in text else "apply"
-    sent = subprocess.run([*kubectl, verb, "--filename=-", "--output=name"], input=text, stdout=subprocess.PIPE, text=True)
+    command = [*kubectl, verb, "--filename=-", "--output=name"]
+    sent = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=False)
     if sent.returncode:
         return f"jobs/submit.sh: kubectl {verb} failed; docs/guide/jobs.md says what a job needs"
     name = sent.stdout.split()[0]  # such as job.batch/penguins-train-x7k2p

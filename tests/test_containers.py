@@ -1,0 +1,122 @@
+"""Container files are sound, install what is pinned, and let in what they need and no more."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+import pytest
+from conftest import CONTEXTS, ROOT, TEMPLATE, Render, run
+
+TOOLS = Path(os.environ.get("TOOLS", ROOT / ".venv-tools")) / "bin"  # of `make tools`
+ROLES = sorted(file.stem for file in (TEMPLATE / "docker").glob("*.Dockerfile"))
+
+# What hadolint must go on refusing: what to change in a file that it accepts, and into what.
+BROKEN = {
+    "DL3007": ("ARG BASE=python:3.13-slim-trixie\n\nFROM ${BASE} AS environment", "FROM python:latest AS environment"),
+    "DL3002": ("USER 10001:10001", "USER root"),
+    "DL3025": ('CMD ["python", "-m", "my_ml_project.serve"]', "CMD python -m my_ml_project.serve"),
+    "DL3042": ("pip install --no-cache-dir", "pip install"),
+    "DL3000": ("WORKDIR /app", "WORKDIR app"),
+    "DL3020": ("COPY src src", "ADD src src"),
+}
+
+
+def instructions(file: Path) -> list[str]:
+    """The instructions of a Dockerfile, each on a line of its own, without comments."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    return [re.sub(r"\s+", " ", line) for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line]
+
+
+@pytest.fixture(scope="session")
+def docker(render: Render) -> Path:
+    return render() / "docker"
+
+
+def test_the_files_are_sound(docker: Path) -> None:
+    done = run(TOOLS / "hadolint", "--failure-threshold=style", *sorted(docker.glob("*.Dockerfile")), cwd=docker)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_file_is_refused(docker: Path, tmp_path: Path, rule: str) -> None:
+    old, new = BROKEN[rule]
+    text = (docker / "serve.Dockerfile").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "Dockerfile").write_text(text.replace(old, new), encoding="utf-8")
+    done = run(TOOLS / "hadolint", "Dockerfile", cwd=tmp_path)
+    assert done.returncode
+    assert rule in done.stdout
+
+
+def test_an_ignored_rule_has_its_reason(docker: Path) -> None:
+    for file in docker.glob("*.Dockerfile"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for above, line in itertools.pairwise(lines):
+            assert "hadolint ignore" not in line or above.startswith("# "), f"{file.name}: {line}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_image_runs_as_the_jobs_want_it_to(docker: Path, role: str) -> None:
+    steps = instructions(docker / f"{role}.Dockerfile")
+    users = [step for step in steps if step.startswith("USER")]
+    assert users == ["USER 10001:10001"], "root is needed to the last, and not after"
+    assert steps[-1].startswith("CMD [")
+    assert not any(step.startswith("ENTRYPOINT") for step in steps), "a job's command replaces CMD"
+    for label in ("title", "revision", "version"):
+        assert any(f"org.opencontainers.image.{label}=" in step for step in steps)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_bases_are_arguments_with_a_pinned_default(docker: Path, role: str) -> None:
+    steps = instructions(docker / f"{role}.Dockerfile")
+    stages = {step.split(" AS ")[1] for step in steps if " AS " in step}
+    arguments = {match[1] for step in steps if (match := re.fullmatch(r"ARG (\w+)=[\w./-]+:[\w.-]*\d[\w.-]*", step))}
+    for step in steps:
+        if step.startswith("FROM"):
+            base = step.split()[1]
+            assert base in stages or base.strip("${}") in arguments, step
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_installed_is_pinned_and_precedes_the_source(docker: Path, role: str) -> None:
+    steps = instructions(docker / f"{role}.Dockerfile")
+    installs = [number for number, step in enumerate(steps) if "pip install" in step]
+    assert len(installs) == 1
+    assert "--require-hashes" in steps[installs[0]]
+    sources = [number for number, step in enumerate(steps) if step == "COPY src src"]
+    assert all(number > installs[0] for number in sources)
+    assert bool(sources) == (role != "workspace"), "a workspace's source is on its volume"
+
+
+def test_what_is_copied_exists_in_every_render(render: Render) -> None:
+    for context in CONTEXTS:
+        project = render(**context)
+        for role in ROLES:
+            for step in instructions(project / "docker" / f"{role}.Dockerfile"):
+                if step.startswith("COPY") and "--from" not in step:
+                    *sources, _ = step.split()[1:]
+                    assert all((project / source).exists() for source in sources), step
+
+
+def test_serving_takes_nothing_that_only_training_needs(docker: Path) -> None:
+    copies = [
+        step for step in instructions(docker / "serve.Dockerfile") if step.startswith("COPY") and "--" not in step
+    ]
+    assert copies == [
+        "COPY requirements/serve.txt requirements/storage.txt /requirements/",
+        "COPY conf/serve.yaml conf/serve.yaml",
+        "COPY src src",
+    ]
+    assert any(step.startswith("HEALTHCHECK") for step in instructions(docker / "serve.Dockerfile"))
+
+
+def test_builds_see_what_is_copied_and_nothing_else(docker: Path) -> None:
+    """No data, models, secrets or history can get in, since everything is ignored that is not named."""
+    lines = (docker.parent / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    first, *others = [line for line in lines if line and not line.startswith("#")]
+    assert first == "*"
+    named = {line[1:] for line in others if line.startswith("!")}
+    steps = [step for role in ROLES for step in instructions(docker / f"{role}.Dockerfile")]
+    copies = [step.split()[1:-1] for step in steps if step.startswith("COPY") and "--from" not in step]
+    assert named == {source.split("/")[0] for sources in copies for source in sources}
