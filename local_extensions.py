@@ -37,18 +37,23 @@ def questions() -> dict[str, Any]:
     return {name: value for name, value in json.loads(text).items() if name[0] != "_"}
 
 
+def is_cruft(program: str) -> bool:
+    """Whether that is cruft, started by name or with `python -m`."""
+    return "cruft" in (Path(program).stem, Path(program).parent.name)
+
+
 def typed_answers(argv: list[str]) -> dict[str, Any]:
     """The answers given on the command line of Cookiecutter or cruft."""
     command = click.get_current_context(silent=True)
     if command is not None:
         typed = command.params.get("extra_context")
-        return typed if isinstance(typed, dict) else {}
-    if "cruft" not in (Path(argv[0]).stem, Path(argv[0]).parent.name):
-        return {}
-    # cruft keeps a click of its own, which cannot be asked.
-    cruft = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    cruft.add_argument("--extra-context", "--variables-to-update", dest="typed", type=json.loads, default={})
-    typed = cruft.parse_known_args(argv[1:])[0].typed
+    elif is_cruft(argv[0]):
+        # It keeps a click of its own, which cannot be asked.
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--extra-context", "--variables-to-update", dest="typed", type=json.loads)
+        typed = parser.parse_known_args(argv[1:])[0].typed
+    else:
+        typed = None
     return typed if isinstance(typed, dict) else {}
 
 
@@ -105,3 +110,6 @@ class Slipway(Extension):
         environment.globals["choices"] = {k: v for k, v in known.items() if isinstance(v, list)}
         environment.context_class = CheckedContext
         environment.bytecode_cache = COMPILED
+        if is_cruft(sys.argv[0]):
+            # `cruft update` renders the old release and then the new one: have it read this file anew.
+            sys.modules.pop(__name__, None)

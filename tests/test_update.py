@@ -77,7 +77,10 @@ def test_an_update_brings_the_new_release_and_keeps_a_users_edits(template: Path
     commit(project)
     with (template / TEMPLATE.name / "README.md").open("a", encoding="utf-8") as text:
         text.write("\nNew in this release.\n")
-    (template / TEMPLATE.name / "NEWS.md").write_text("News of {{ cookiecutter.repo_name }}\n")
+    (template / TEMPLATE.name / "NEWS.md").write_text("News of {{ cookiecutter.repo_name | shouted }}\n")
+    extension = template / "local_extensions.py"
+    with extension.open("a", encoding="utf-8") as code:
+        code.write("\n        environment.filters['shouted'] = str.upper\n")
     commit(template)
 
     cruft(project, "update", "--skip-apply-ask")
@@ -85,7 +88,7 @@ def test_an_update_brings_the_new_release_and_keeps_a_users_edits(template: Path
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("Ours.\n")
     assert text.endswith("New in this release.\n")
-    assert (project / "NEWS.md").read_text() == "News of my-ml-project\n"
+    assert (project / "NEWS.md").read_text() == "News of MY-ML-PROJECT\n"
     assert (project / "jobs" / "mine.yaml").exists()
     assert not (project / "mkdocs.yml").exists()
     changed = git(project, "status", "--porcelain", "--untracked-files=all").split()[1::2]

@@ -15,9 +15,6 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build"
-PROJECT = BUILD / "my-ml-project"
-LOGS = BUILD / "log"
 TOOLS = Path(sys.executable).parent
 PACKAGE = "my_ml_project"
 READY_WITHIN = 120  # seconds
@@ -29,7 +26,7 @@ class Failure(Exception):
 
 
 def here(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+    return os.path.relpath(path)
 
 
 def environment() -> dict[str, str]:
@@ -42,10 +39,12 @@ def environment() -> dict[str, str]:
 class Demo:
     """Steps that are told in a line each, and logged in a file each."""
 
-    def __init__(self) -> None:
+    def __init__(self, build: Path) -> None:
+        self.project = build / "my-ml-project"
+        self.logs = build / "log"
+        self.log = self.logs
         self.number = 0
         self.name = ""
-        self.log = LOGS
 
     @contextmanager
     def step(self, name: str, text: str) -> Iterator[list[str]]:
@@ -65,7 +64,7 @@ class Demo:
 
     def start(self, command: list[str], folder: Path, **variables: str) -> subprocess.Popen[bytes]:
         """Start a command, and keep what it prints in this step's log."""
-        self.log = LOGS / f"{self.number:02}-{self.name}.log"
+        self.log = self.logs / f"{self.number:02}-{self.name}.log"
         with self.log.open("wb") as log:
             return subprocess.Popen(command, cwd=folder, env=environment() | variables, stdout=log, stderr=log)
 
@@ -109,16 +108,21 @@ def example(url: str) -> Any:
     return schemas["Rows"]["examples"][0]
 
 
+def brief(said: Any) -> str:
+    """JSON in one line, with as many digits as anyone reads."""
+    return json.dumps(json.loads(json.dumps(said), parse_float=lambda digits: round(float(digits), 4)))
+
+
 def make(demo: Demo) -> None:
     """From nothing to a promoted model."""
-    with demo.step("render", f"Render the default answers into {here(PROJECT)}"):
-        shutil.rmtree(PROJECT, ignore_errors=True)
+    with demo.step("render", f"Render the default answers into {here(demo.project)}"):
+        shutil.rmtree(demo.project, ignore_errors=True)
         cookiecutter = str(TOOLS / "cookiecutter")
-        demo.run([cookiecutter, str(ROOT), "--no-input", "-o", str(BUILD)], ROOT)
+        demo.run([cookiecutter, str(ROOT), "--no-input", "-o", str(demo.project.parent)], ROOT)
     with demo.step("prepare", "Prepare the data: check every row, split") as said:
-        said += demo.run([sys.executable, "-m", f"{PACKAGE}.prepare"], PROJECT)[-1:]
+        said += demo.run([sys.executable, "-m", f"{PACKAGE}.prepare"], demo.project)[-3:]
     with demo.step("train", "Train a model, and promote it") as said:
-        lines = demo.run([sys.executable, "-m", f"{PACKAGE}.train"], PROJECT)
+        lines = demo.run([sys.executable, "-m", f"{PACKAGE}.train"], demo.project)
         said += [line for line in lines if line.startswith("accuracy")] + lines[-1:]
 
 
@@ -128,19 +132,18 @@ def serve(demo: Demo) -> None:
     url = f"http://127.0.0.1:{port}"
     with demo.step("serve", f"Start the service at {url}"):
         variables = {"SERVE_HOST": "127.0.0.1", "SERVE_PORT": str(port)}
-        service = demo.start([sys.executable, "-m", f"{PACKAGE}.serve"], PROJECT, **variables)
+        service = demo.start([sys.executable, "-m", f"{PACKAGE}.serve"], demo.project, **variables)
         try:
             wait_until_ready(service, url)
-        except Failure:
+        except BaseException:
             service.kill()
             raise
     try:
         with demo.step("predict", "Ask it for a prediction") as said:
-            rows = example(url)
-            said += [
-                f"asked     {json.dumps(rows)}",
-                f"answered  {json.dumps(ask(f'{url}/predict', rows))}",
-            ]
+            body = example(url)
+            answer = ask(f"{url}/predict", body)
+            said += [f"asked     {brief(body['rows'][0])}", f"answered  {brief(answer['predictions'][0])}"]
+            said += [f"with      {answer['model']['name']} version {answer['model']['version']}"]
     finally:
         with demo.step("stop", "Stop the service"):
             service.terminate()
@@ -150,29 +153,31 @@ def serve(demo: Demo) -> None:
                 raise Failure(f"the service ended with {code}")
 
 
-NEXT = f"""
+NEXT = """
 Where to look next:
-  the run        cd {{project}} && ../../.venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
-  the service    cd {{project}} && PYTHONPATH=src ../../.venv/bin/python -m {PACKAGE}.serve
-                 and then http://127.0.0.1:8000/docs
-  the guide      {{project}}/README.md, {{project}}/docs/index.md
+  cd {project}
+  export PYTHONPATH=src VENV={tools}
+  make ui       the run, its measures and plots, and the model: http://127.0.0.1:5000
+  make serve    the service and its documentation: http://127.0.0.1:8000/docs
+  make docs     the guide: http://127.0.0.1:8001
 """
 
 
-def main() -> int:
-    shutil.rmtree(LOGS, ignore_errors=True)
-    LOGS.mkdir(parents=True)
-    demo = Demo()
+def main(build: Path) -> int:
+    """Run the demo in a folder, and tell how it went as a program's exit code."""
+    demo = Demo(build)
+    shutil.rmtree(demo.logs, ignore_errors=True)
+    demo.logs.mkdir(parents=True)
     try:
         make(demo)
         serve(demo)
     except Failure as failure:
         last = demo.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-        print("\n".join(["", f"{failure}. The end of {here(demo.log)}:", *(f"  {x}" for x in last)]))
+        print("\n".join(["", f"{failure}. The end of {here(demo.log)}:", *(f"  {line}" for line in last)]))
         return 1
-    print(NEXT.format(project=here(PROJECT)))
+    print(NEXT.format(project=here(demo.project), tools=TOOLS.parent))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1] if sys.argv[1:] else "build").resolve()))
