@@ -17,8 +17,10 @@ def test_the_readme_explains_every_question_and_choice() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", readme, re.M)
     assert [question for question, _, _ in rows] == [name for name in ANSWERS if not name.startswith("_")]
+    explained = re.findall(r"^\| `(\w+)=(\w+)` \| ", readme, re.M)
+    assert explained == [(question, choice) for question in CHOICES for choice in CHOICES[question]]
     for question, _, default in rows:
-        assert re.findall(r"`(\w+)`", default) == CHOICES[question] if question in CHOICES else True
+        assert question not in CHOICES or re.findall(r"`(\w+)`", default) == CHOICES[question]
 
 
 def test_the_licence_has_no_year_to_go_out_of_date() -> None:
