@@ -209,10 +209,15 @@ def polyaxon_pods(run: Tree) -> Iterator[Tree]:
 
 
 def runai(text: str) -> Verdict:
+    bodies = list(yaml.safe_load_all(text))
+    faults = [fault for body in bodies for fault in body_faults(body)]
+    return faults, {} if faults else runai_asks(bodies[0])
+
+
+def body_faults(body: Tree) -> list[str]:
     from pydantic import ValidationError
     from runai import models
 
-    body = yaml.safe_load(text)
     spec = body.get("spec", {})
     kind = "Inference" if "servingPort" in spec else "Workspace" if "exposedUrls" in spec else "Training"
     model = getattr(models, f"{kind}CreationRequest")
@@ -221,9 +226,7 @@ def runai(text: str) -> Verdict:
         model.model_validate(body)
     except ValidationError as error:
         faults += [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    if not faults:
-        faults += runai_faults(body)
-    return faults, {} if faults else runai_asks(body)
+    return faults or list(runai_faults(body))
 
 
 def unknown(model: Any, data: Any, path: str = "") -> Iterator[str]:

@@ -195,6 +195,8 @@ def test_a_job_asks_for_the_same_everywhere(
             continue
         # The command of a laptop, of a module that exists, and its overrides as they were typed.
         words = OVERRIDES if job in VERBS else []
+        if job == "tune":  # what tells its workers apart; Kubernetes expands it in the pod
+            words = [f"study.worker={'$(JOB_COMPLETION_INDEX)' if orchestrator == 'none' else 0}", *words]
         assert command == ["python", "-m", f"my_ml_project.{job}", *words]
         assert (project / "src" / "my_ml_project" / f"{job}.py").exists()
 
@@ -386,6 +388,14 @@ def test_runai_refusals_are_explained(
     assert done.returncode == 1
     assert f"Run:ai answered {status}" in done.stderr
     assert advice in done.stderr
+
+
+def test_runai_is_handed_each_worker(render: Render, console: tuple[type[Console], dict[str, str]]) -> None:
+    handler, environment = console
+    done = submit(render(orchestrator="runai"), "tune", "study.trials=8", **environment, TUNE_WORKERS="3")
+    assert done.returncode == 0, done.stderr
+    sent = [body["spec"]["args"] for _, _, body in handler.received[1:]]
+    assert sent == [f"-m my_ml_project.tune study.worker={n} study.trials=8" for n in range(3)]
 
 
 def test_an_unreachable_console_is_named(render: Render) -> None:

@@ -66,7 +66,7 @@ def complete(document: dict[str, Any], overrides: list[str], tag: str) -> dict[s
     container["image"] += f":{tag}"
     if document["kind"] == "Job":
         document["metadata"]["generateName"] = document["metadata"].pop("name") + "-"
-        container["args"] = [word.replace("$", "$$") for word in overrides]  # $$: Kubernetes expands $(NAME)
+        container["args"] += [word.replace("$", "$$") for word in overrides]  # $$: Kubernetes expands $(NAME)
     return document
 
 

@@ -52,7 +52,7 @@ def complete(document: dict[str, Any], overrides: list[str], tag: str) -> dict[s
     run = document.get("component", document)["run"]
     run["container"]["image"] += f":{tag}"
     if run["kind"] == "job":
-        run["container"]["args"] = [word.replace("$", "$$") for word in overrides]  # $$: Kubernetes expands $(NAME)
+        run["container"]["args"] += [word.replace("$", "$$") for word in overrides]  # $$: Kubernetes expands $(NAME)
     return document
 
 

@@ -39,12 +39,13 @@ def main(words: list[str]) -> str | None:
     if overrides and job in ("serve", "workspace"):
         return f"jobs/submit.sh: {job} takes no arguments; change jobs/{job}.yaml instead"
     chosen = settings()
-    body = yaml.safe_load((JOBS / f"{job}.yaml").read_text(encoding="utf-8"))
-    body = complete(body, overrides, chosen)
+    text = (JOBS / f"{job}.yaml").read_text(encoding="utf-8")
+    workers = [[f"study.worker={n}"] for n in range(int(chosen["TUNE_WORKERS"]))] if job == "tune" else [[]]
+    bodies = [complete(yaml.safe_load(text), [*worker, *overrides], chosen) for worker in workers]
     if "--dry-run" in words:
-        print(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=1000), end="")
+        print(yaml.safe_dump_all(bodies, sort_keys=False, allow_unicode=True, width=1000), end="")
         return None
-    return send(KINDS.get(job, "training"), body, chosen)
+    return send(KINDS.get(job, "training"), bodies, chosen)
 
 
 def settings() -> dict[str, str]:
@@ -70,8 +71,8 @@ def complete(body: dict[str, Any], overrides: list[str], chosen: dict[str, str])
     return {**body, "projectId": chosen["RUNAI_PROJECT_ID"], "clusterId": chosen["RUNAI_CLUSTER_ID"]}
 
 
-def send(kind: str, body: dict[str, Any], chosen: dict[str, str]) -> str | None:
-    """Post the body, and say how to follow what it starts."""
+def send(kind: str, bodies: list[dict[str, Any]], chosen: dict[str, str]) -> str | None:
+    """Post the bodies, and say how to follow what they start."""
     missing = [name for name in NEEDED if not chosen[name]]
     if missing:
         return f"jobs/submit.sh: {', '.join(missing)} not set; docs/guide/jobs.md says where each comes from"
@@ -79,13 +80,14 @@ def send(kind: str, body: dict[str, Any], chosen: dict[str, str]) -> str | None:
     url = chosen["RUNAI_URL"].rstrip("/") + "/api/v1/"
     try:
         token = post(url + "token", {"grantType": "client_credentials", **key})["accessToken"]
-        made = post(url + f"workloads/{kind}s", body, {"Authorization": f"Bearer {token}"})
+        for body in bodies:
+            made = post(url + f"workloads/{kind}s", body, {"Authorization": f"Bearer {token}"})
+            print(WATCH.format(kind=kind, name=made["name"]))
     except urllib.error.HTTPError as error:
         answer = error.read().decode(errors="replace")
         return f"jobs/submit.sh: Run:ai answered {error.code}: {ADVICE.get(error.code, error.reason)}\n{answer}"
     except (OSError, ValueError) as error:  # no connection, no address, or no JSON
         return f"jobs/submit.sh: {chosen['RUNAI_URL']} does not answer as Run:ai does: {error}"
-    print(WATCH.format(kind=kind, name=made["name"]))
     return None
 
 
