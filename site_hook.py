@@ -1,0 +1,143 @@
+"""A hook of MkDocs that adds the guide of every platform and orchestrator, rendered now, to the template's site.
+
+On its own, `python site_hook.py <folder>` renders the projects whose guides these are, a folder for each.
+"""
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cookiecutter.main import cookiecutter
+from jinja2 import Environment
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent
+QUESTIONS = ("platform", "orchestrator")
+SCRATCH = tempfile.TemporaryDirectory(prefix="slipway-site-")  # removed when MkDocs ends
+
+
+def variants() -> dict[str, str]:
+    """Each variant's folder, such as gcp-runai, and its name for people."""
+    asked = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    labels = asked["__prompts__"]
+    return {
+        "-".join(choices): ", ".join(
+            labels[question][choice].partition(": ")[0]
+            for question, choice in zip(QUESTIONS, choices, strict=True)
+        )
+        for choices in itertools.product(*(asked[question] for question in QUESTIONS))
+    }
+
+
+def render(folder: Path) -> None:
+    """Render each variant's project into a folder of its name."""
+    for variant in variants():
+        answers = dict(zip(QUESTIONS, variant.split("-"), strict=True))
+        settings = folder / "cookiecutter.yaml"  # away from what the reader's own holds
+        settings.write_text(json.dumps({"replay_dir": str(folder / "replay")}), encoding="utf-8")
+        made = cookiecutter(
+            str(ROOT),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder / "project"),
+            config_file=str(settings),
+        )
+        shutil.move(made, folder / variant)
+
+
+def variant_of(page: str) -> str | None:
+    """The variant whose guide a page belongs to; none for the template's own pages."""
+    first, _, rest = page.partition("/")
+    return rest.partition("/")[0] if first == "guide" else None
+
+
+def prefixed(nav: Any, prefix: str) -> Any:
+    """A navigation whose pages lie in another folder."""
+    if isinstance(nav, list):
+        return [prefixed(item, prefix) for item in nav]
+    if isinstance(nav, dict):
+        return {title: prefixed(item, prefix) for title, item in nav.items()}
+    return prefix + nav
+
+
+@event_priority(100)  # before mkdocstrings looks where the source is
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Render the projects, and put their guides at the end of the navigation."""
+    projects = Path(SCRATCH.name, "projects")
+    shutil.rmtree(projects, ignore_errors=True)
+    projects.mkdir()
+    # A process of its own, so that the template's code is read anew each time and prints nothing here.
+    subprocess.run([sys.executable, __file__, str(projects)], check=True, stdout=subprocess.PIPE)
+    guides = []
+    for variant, label in variants().items():
+        text = (projects / variant / "mkdocs.yml").read_text(encoding="utf-8")
+        guides.append({label: prefixed(yaml.safe_load(text)["nav"], f"guide/{variant}/")})
+    assert config.nav is not None
+    config.nav.append({"Guides": guides})
+    config.extra |= {"projects": projects, "variants": variants()}
+    config.mdx_configs["pymdownx.snippets"]["base_path"] = [str(projects)]
+    handlers = config.plugins["mkdocstrings"].config.handlers
+    handlers["python"]["paths"] = [str(projects / next(iter(variants())) / "src")]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages and images of each guide."""
+    for variant in config.extra["variants"]:
+        docs = config.extra["projects"] / variant / "docs"
+        for path in sorted(item for item in docs.rglob("*") if item.is_file()):
+            name = path.relative_to(docs).as_posix()
+            if name != "links.md":  # as in the project's own mkdocs.yml
+                uri = f"guide/{variant}/{name}"
+                files.append(File.generated(config, uri, content=path.read_bytes()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let a guide's page include files of its own project, and its organisation's addresses."""
+    variant = variant_of(page.file.src_uri)
+    if variant is None:
+        return markdown
+    own = markdown.replace('--8<-- "', f'--8<-- "{variant}/')
+    return f'{own}\n\n--8<-- "{variant}/docs/links.md"\n'
+
+
+def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
+    """Give the menu of guides (overrides/partials/alternate.html) what it asks."""
+    urls = {file.src_uri: file.url for file in files.documentation_pages()}
+
+    def guides(page: Page) -> list[tuple[str, str]]:
+        """For each variant its name, and the address of the same page or else of its start."""
+        here = variant_of(page.file.src_uri) if page else None
+        name = page.file.src_uri.removeprefix(f"guide/{here}/") if here else "index.md"
+        return [
+            (label, urls.get(f"guide/{variant}/{name}", f"guide/{variant}/index.html"))
+            for variant, label in config.extra["variants"].items()
+        ]
+
+    env.globals["guides"] = guides
+    env.globals["variant_of"] = variant_of
+    return env
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Tell the pages of equal name apart in the search."""
+    index = Path(config.site_dir, "search", "search_index.json")
+    search = json.loads(index.read_text(encoding="utf-8"))
+    for entry in search["docs"]:
+        if variant := variant_of(entry["location"]):
+            entry["title"] += f" ({config.extra['variants'][variant]})"
+    index.write_text(json.dumps(search, ensure_ascii=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    render(Path(sys.argv[1]))
