@@ -49,7 +49,10 @@ def infer(config: DictConfig, predictor: Predictor, model: str) -> Iterator[tupl
         data.require(Row.model_fields, file, config.data.missing)
         folder = locate(config.data.predictions) / item.name
         state = _resume(folder, Source(sha256=storage.digest(file), model=model, batch_rows=config.batch_rows))
-        yield item.name, state if state.done else _score(file, folder, state, predictor, config), not state.done
+        if state.done:
+            yield item.name, state, False
+        else:
+            yield item.name, _score(file, folder, state, predictor, config), True
 
 
 def _resume(folder: storage.Location, source: Source) -> State:
@@ -93,8 +96,8 @@ def _score(file: Path, folder: storage.Location, state: State, predictor: Predic
 def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: str) -> pl.DataFrame:
     """Put predictions, probabilities and the model's name beside the rows' ids."""
     said = predictor.predict(tensors(data.columns(table)))
-    names = [id_column] if id_column in table.columns else []
-    scored = table.select(names).with_columns(pl.Series("prediction", said.values.tolist()))
+    ids = [table[id_column]] if id_column in table.columns else []
+    scored = pl.DataFrame([*ids, pl.Series("prediction", said.values.tolist())])
     if said.probabilities is not None:
         columns = [f"probability_{label}" for label in said.classes or ()]
         scored = scored.hstack(pl.DataFrame(np.asarray(said.probabilities, np.float32), schema=columns))

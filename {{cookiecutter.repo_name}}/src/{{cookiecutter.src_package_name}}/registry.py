@@ -21,7 +21,6 @@ import mlflow
 import requests
 import yaml
 from mlflow.entities import Metric, Param
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
@@ -78,23 +77,21 @@ class Registry:
         _reach(uri)
         try:
             mlflow.set_tracking_uri(uri)
-            self._client = mlflow.MlflowClient(uri)
-            self._client.search_experiments(max_results=1)
+            self.client = mlflow.MlflowClient(uri)
+            self.client.search_experiments(max_results=1)
         except MlflowException as error:
             raise Problem(_explain(uri, error)) from error
 
     @cached_property
     def experiment(self) -> str:
         """The id of the experiment, which is created when it is first needed."""
-        found = self._client.get_experiment_by_name(self._experiment)
-        return str(found.experiment_id if found else self._client.create_experiment(self._experiment))
+        found = self.client.get_experiment_by_name(self._experiment)
+        return str(found.experiment_id if found else self.client.create_experiment(self._experiment))
 
     def create(self, name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> str:
         """Create a run, inside another one if there is a parent; returns its id."""
         lineage = {"mlflow.parentRunId": parent} if parent else {}
-        created = self._client.create_run(
-            self.experiment, run_name=name, tags=resolve_tags({**lineage, **(tags or {})})
-        )
+        created = self.client.create_run(self.experiment, run_name=name, tags=resolve_tags({**lineage, **(tags or {})}))
         return str(created.info.run_id)
 
     @contextmanager
@@ -105,7 +102,7 @@ class Registry:
         take that run instead of a new one.
         """
         with mlflow.start_run(run_id=run_id, nested=True):
-            yield Run(self._client, run_id)
+            yield Run(self.client, run_id)
 
     def log_model(self, model: Any, card: Card, example: Any, trusted: list[str]) -> str:
         """Record a model with its card and an example of its input, and register it; returns its version."""
@@ -128,22 +125,22 @@ class Registry:
         """Write a small run, read it back and delete it; raises Problem if any of that fails."""
         run_id = self.create("doctor")
         try:
-            self._client.log_batch(run_id, metrics=[Metric("one", 1, 0, 0)], params=[Param("two", "2")])
-            self._client.log_text(run_id, "three", "three.txt")
-            stored = self._client.get_run(run_id).data
+            self.client.log_batch(run_id, metrics=[Metric("one", 1, 0, 0)], params=[Param("two", "2")])
+            self.client.log_text(run_id, "three", "three.txt")
+            stored = self.client.get_run(run_id).data
             with tempfile.TemporaryDirectory() as folder:
-                text = Path(self._client.download_artifacts(run_id, "three.txt", folder)).read_text()
+                text = Path(self.client.download_artifacts(run_id, "three.txt", folder)).read_text()
             if (stored.metrics.get("one"), stored.params.get("two"), text) != (1, "2", "three"):
                 raise Problem(f"{self.uri} does not give back what was recorded")
         except MlflowException as error:
             raise Problem(_explain(self.uri, error)) from error
         finally:
-            self._client.delete_run(run_id)
+            self.client.delete_run(run_id)
 
-    def champion(self) -> ModelVersion | None:
+    def champion(self) -> str | None:
         """Find the version that the alias points to."""
         try:
-            return self._client.get_model_version_by_alias(self.name, self.alias)
+            return str(self.client.get_model_version_by_alias(self.name, self.alias).version)
         except MlflowException as error:
             if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"):
                 return None
@@ -151,7 +148,7 @@ class Registry:
 
     def promote(self, version: str, verdict: Verdict, previous: str | None) -> None:
         """Let the alias point to a version, and keep who did so, when, why and what it replaced as its tags."""
-        self._client.set_registered_model_alias(self.name, self.alias, version)
+        self.client.set_registered_model_alias(self.name, self.alias, version)
         tags = {
             "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "promoted_by": os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser(),
@@ -159,7 +156,7 @@ class Registry:
             "promoted_over": previous or "none",
         }
         for name, value in tags.items():
-            self._client.set_model_version_tag(self.name, version, name, value)
+            self.client.set_model_version_tag(self.name, version, name, value)
 
     def resolve(self, model: str) -> tuple[str, str]:
         """Find the name and version behind an address such as models:/name@champion or models:/name/3."""
@@ -168,7 +165,7 @@ class Registry:
             name, _, version = name.partition("/")
             return name, version
         try:
-            return name, str(self._client.get_model_version_by_alias(name, alias).version)
+            return name, str(self.client.get_model_version_by_alias(name, alias).version)
         except MlflowException as error:
             raise Problem(f"no model {model} in {self.uri}: run `make train` first") from error
 

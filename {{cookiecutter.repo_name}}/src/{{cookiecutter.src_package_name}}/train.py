@@ -101,10 +101,10 @@ def _judge(
     """Put the new version to the gate, and promote it if it passes."""
     name, metric = model.objective(config.objective)
     champion = registry.champion()
-    current = _score(config, registry, champion.version, test, metric) if champion else None
+    current = _score(config, registry, champion, test, metric) if champion else None
     verdict = judge(name, metric.more_is_better, metrics[f"test_{name}"], current, config.gate.min_gain)
     if verdict.promote:
-        registry.promote(version, verdict, champion.version if champion else None)
+        registry.promote(version, verdict, champion)
     return verdict
 
 

@@ -4,6 +4,7 @@ Any number of workers may run this on one study: they share its trials, and the 
 best. A study that was interrupted goes on where it stopped.
 """
 
+import time
 import warnings
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,6 +26,7 @@ from .features import tensors
 from .registry import Registry, Run
 from .train import Outcome, fit, report, train
 
+PATIENCE = 60  # seconds
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -57,11 +59,21 @@ def _join(config: DictConfig, registry: Registry) -> optuna.Study:
         study.set_user_attr("run_id", registry.create(f"tune {config.model.name}", tags={"study": study.study_name}))
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.create_study(**options, load_if_exists=True)
+        _await_run(study)
     study.sampler = optuna.samplers.TPESampler(
         n_startup_trials=config.study.startup_trials,
         seed=config.seed + 1000 * config.study.worker + len(study.trials),
     )
     return study
+
+
+def _await_run(study: optuna.Study) -> None:
+    """Wait until the worker that created the study has created the run that stands for it."""
+    deadline = time.monotonic() + PATIENCE
+    while "run_id" not in study.user_attrs:
+        if time.monotonic() > deadline:
+            raise Problem(f"study {study.study_name} has no run: the worker that made it died; take another study.name")
+        time.sleep(0.2)
 
 
 def _storage(address: str) -> BaseStorage:

@@ -1,0 +1,101 @@
+"""Projects in a temporary folder, made from the sample data that conf/data/table.yaml names."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from {{ cookiecutter.src_package_name }} import CONF, data
+from {{ cookiecutter.src_package_name }}.prepare import prepare
+from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.schema import FEATURES, TASK
+from {{ cookiecutter.src_package_name }}.train import train
+
+ROOT = CONF.parent
+Configure = Callable[..., DictConfig]
+
+# The quickest model of each kind: what is tested is the road, not how good the model is.
+QUICK = {"classification": "logistic", "regression": "ridge"}[TASK]
+
+
+def configure(verb: str, *overrides: str) -> DictConfig:
+    """Compose a command's configuration as its command line does."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(verb, list(overrides))
+
+
+def raw_file(folder: Path) -> Path:
+    """Find the raw file below a project's folder."""
+    return folder / "data" / configure("prepare").data.raw
+
+
+def rewrite(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
+    """Change the raw file of a project."""
+    file = raw_file(folder)
+    change(pl.read_csv(file, infer_schema=False)).write_csv(file)
+    return file
+
+
+def spoil(row: int, column: str, value: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Put a value in a cell; rows count from 1."""
+    number = pl.int_range(1, pl.len() + 1)
+    return lambda table: table.with_columns(pl.when(number == row).then(pl.lit(value)).otherwise(column).alias(column))
+
+
+def a_number() -> str:
+    """Name a feature that is a number."""
+    return next(name for name, kind in FEATURES.items() if kind == "number")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with the sample data, which is the current folder."""
+    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("prepared", "predictions"))
+    return enter(tmp_path, monkeypatch)
+
+
+def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder, away from the settings of whoever runs the tests."""
+    monkeypatch.chdir(folder)
+    for name in ("MLFLOW_RUN_ID", "STORAGE_ROOT", "OPTUNA_STORAGE"):
+        monkeypatch.delenv(name, raising=False)
+    # MLflow keeps a store for each address that it has met, so each folder needs an address of its own.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a champion; for reading only."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("prepared", "predictions"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        enter(folder, monkeypatch)
+        prepare(configure("prepare"))
+        config = configure("train", f"model={QUICK}")
+        train(config, Registry(**config.tracking))
+    return folder
+
+
+@pytest.fixture
+def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with a champion, which is the current folder."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return enter(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def tables(finished: Path) -> dict[str, pl.DataFrame]:
+    """The prepared tables of the sample data."""
+    return {name: pl.read_parquet(next(finished.glob(f"data/prepared/*/{name}.parquet"))) for name in data.SPLITS}
+
+
+def runs(registry: Registry, **tags: str) -> list[Any]:
+    """Find the runs that have some tags, the newest first."""
+    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    return list(registry.client.search_runs([registry.experiment], wanted))

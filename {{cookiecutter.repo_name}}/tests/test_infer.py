@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from {{ cookiecutter.src_package_name }} import infer as module
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.infer import State, infer
+from {{ cookiecutter.src_package_name }}.predictor import Predictor, load
+from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, TASK
+
+from .conftest import a_number, configure
+
+
+@pytest.fixture
+def predictor(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    registry = Registry(**configure("train").tracking)
+    return load(registry.fetch("1", tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture
+def inbox(trained: Path) -> Path:
+    """An inbox with one file of ten rows."""
+    folder = trained / "data/inbox"
+    for file in folder.iterdir():
+        file.unlink()
+    pl.DataFrame([EXAMPLE | {"id": f"row {number}"} for number in range(10)]).write_csv(folder / "ten.csv")
+    return folder
+
+
+def score(predictor: Predictor, *overrides: str, model: str = "name/1") -> list[tuple[str, State, bool]]:
+    return list(infer(configure("infer", *overrides), predictor, model))
+
+
+def predictions(folder: Path, name: str = "ten.csv") -> pl.DataFrame:
+    return pl.read_parquet(folder / "data/predictions" / name / "part-*.parquet")
+
+
+def test_every_row_is_scored_and_keeps_its_name(trained: Path, inbox: Path, predictor: Predictor) -> None:
+    score(predictor, "batch_rows=4")
+    scored = predictions(trained)
+    assert scored["id"].to_list() == [f"row {number}" for number in range(10)]
+    assert scored["model"].unique().to_list() == ["name/1"]
+    assert scored["prediction"].null_count() == 0
+    assert any(name.startswith("probability_") for name in scored.columns) is (TASK == "classification")
+
+
+def test_the_size_of_batches_changes_nothing(trained: Path, inbox: Path, predictor: Predictor) -> None:
+    score(predictor)
+    whole = predictions(trained)
+    score(predictor, "batch_rows=3")
+    assert_frame_equal(predictions(trained), whole)
+
+
+def test_bad_rows_are_set_aside_with_reasons(trained: Path, inbox: Path, predictor: Predictor) -> None:
+    text = (inbox / "ten.csv").read_text().splitlines()
+    column = text[0].split(",").index(a_number())
+    cells = text[7].split(",")
+    cells[column] = "much"
+    (inbox / "ten.csv").write_text("\n".join([*text[:7], ",".join(cells), *text[8:]]))
+    [(_, state, _)] = score(predictor, "batch_rows=3")
+    rejected = pl.read_csv(trained / "data/predictions/ten.csv/rejected-000002.csv")
+    assert (state.rows, state.rejected, len(predictions(trained))) == (10, 1, 9)
+    assert rejected.select("row", "column").rows() == [(7, a_number())]
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(
+    trained: Path, inbox: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, real = [], module._predict
+
+    def count(*args: object) -> pl.DataFrame:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(module, "_predict", count)
+    with pytest.raises(KeyboardInterrupt):
+        score(predictor, "batch_rows=2")
+    score(predictor, "batch_rows=2")
+    assert len(calls) == 6  # two, the one that was stopped, and the three that were left
+    assert len(predictions(trained)) == 10
+
+
+def test_what_is_done_is_not_done_again_unless_something_changed(
+    trained: Path, inbox: Path, predictor: Predictor
+) -> None:
+    assert [worked for _, _, worked in score(predictor)] == [True]
+    assert [worked for _, _, worked in score(predictor)] == [False]
+    assert [worked for _, _, worked in score(predictor, model="name/2")] == [True]
+    pl.DataFrame([EXAMPLE]).write_csv(inbox / "ten.csv")
+    assert [worked for _, _, worked in score(predictor, model="name/2")] == [True]
+    assert len(predictions(trained)) == 1
+
+
+def test_csv_and_parquet_score_alike(trained: Path, inbox: Path, predictor: Predictor) -> None:
+    rows = pl.DataFrame([EXAMPLE] * 3)
+    rows.write_csv(inbox / "a.csv")
+    rows.write_parquet(inbox / "b.parquet")
+    score(predictor)
+    assert predictions(trained, "a.csv").equals(predictions(trained, "b.parquet"))
+
+
+def test_a_missing_column_is_named(trained: Path, inbox: Path, predictor: Predictor) -> None:
+    pl.DataFrame([EXAMPLE]).drop(a_number()).write_csv(inbox / "ten.csv")
+    with pytest.raises(Problem, match=f"no column '{a_number()}'"):
+        score(predictor)

@@ -1,0 +1,89 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.registry import Registry
+
+from .conftest import configure
+
+
+@pytest.fixture
+def registry(trained: Path) -> Registry:
+    return Registry(**configure("train").tracking)
+
+
+@pytest.fixture
+def locked() -> Iterator[str]:
+    """A server that wants a login."""
+
+    class Locked(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 401)
+            self.end_headers()
+            self.wfile.write(b"You are not authenticated.")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Locked)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "htp://nowhere", "./mlruns"])
+def test_a_wrong_address_fails_at_once_and_is_named(uri: str) -> None:
+    start = monotonic()
+    with pytest.raises(Problem, match="MLFLOW_TRACKING_URI") as caught:
+        Registry(uri, experiment="any")
+    assert uri in str(caught.value)
+    assert monotonic() - start < 60
+
+
+def test_a_refused_login_names_what_to_set(locked: str) -> None:
+    with pytest.raises(Problem, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"):
+        Registry(locked)
+
+
+def test_a_run_takes_no_other_run_for_itself(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = registry.create("parent")
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent)
+    child = registry.create("child", parent=parent)
+    with registry.record(child) as run:
+        run.metrics({"measure": 1.5})
+    assert child != parent
+    assert registry.client.get_run(parent).data.metrics == {}
+    assert registry.client.get_run(child).data.metrics == {"measure": 1.5}
+    assert registry.client.get_run(child).data.tags["mlflow.parentRunId"] == parent
+
+
+def test_a_run_that_raises_is_marked_as_failed(registry: Registry) -> None:
+    run_id = registry.create("fails")
+    with pytest.raises(RuntimeError), registry.record(run_id):
+        raise RuntimeError
+    assert registry.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_there_is_no_champion_before_there_is_a_model(folder: Path) -> None:
+    registry = Registry(**configure("train").tracking)
+    assert registry.champion() is None
+    with pytest.raises(Problem, match="make train"):
+        registry.resolve("models:/nothing@champion")
+
+
+def test_an_address_leads_to_a_version(registry: Registry) -> None:
+    assert registry.resolve(f"models:/{registry.name}@champion") == (registry.name, "1")
+    assert registry.resolve("models:/other/3") == ("other", "3")
+
+
+def test_a_rehearsal_leaves_no_run(registry: Registry) -> None:
+    before = registry.client.search_runs([registry.experiment])
+    registry.rehearse()
+    assert len(registry.client.search_runs([registry.experiment])) == len(before)

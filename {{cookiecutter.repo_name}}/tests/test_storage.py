@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.src_package_name }} import storage
+from {{ cookiecutter.src_package_name }}.errors import Problem
+
+
+def test_a_path_lies_below_the_root_unless_it_stands_for_itself(tmp_path: Path) -> None:
+    assert storage.locate("data", "raw/a.csv") == Path("data/raw/a.csv")
+    assert storage.locate("data") == Path("data")
+    assert storage.locate("data", str(tmp_path)) == tmp_path
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+    with storage.publish(target) as draft:
+        draft.write_text("first half, ")
+        assert not target.exists()
+        with draft.open("a") as stream:
+            stream.write("second half")
+    assert target.read_text() == "first half, second half"
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), storage.publish(target) as draft:  # noqa: PT012
+        draft.write_text("half of the n")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_files_come_by_name_and_by_kind(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in storage.files(tmp_path, (".csv",))] == ["a.csv", "b.csv"]
+    assert storage.files(tmp_path / "notes.txt", (".csv",)) == [tmp_path / "notes.txt"]
+
+
+def test_a_folder_without_files_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=r"no folder with \.csv files"):
+        storage.files(tmp_path / "nowhere", (".csv",))

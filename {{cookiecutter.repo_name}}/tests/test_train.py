@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from {{ cookiecutter.src_package_name }} import train as module
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.predictor import load
+from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.schema import FEATURES
+from {{ cookiecutter.src_package_name }}.train import Outcome, train
+
+from .conftest import QUICK, configure
+
+# A model that has learned next to nothing.
+POOR = {"logistic": "model.params.C=1e-6", "ridge": "model.params.alpha=1e9"}[QUICK]
+
+
+def run_training(*overrides: str) -> tuple[Outcome, Registry]:
+    config = configure("train", f"model={QUICK}", *overrides)
+    registry = Registry(**config.tracking)
+    return train(config, registry), registry
+
+
+def champion(registry: Registry) -> Any:
+    return registry.client.get_model_version_by_alias(registry.name, registry.alias)
+
+
+def test_a_run_tells_all_of_a_model(trained: Path) -> None:
+    registry = Registry(**configure("train").tracking)
+    run = registry.client.get_run(champion(registry).run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.name"] == QUICK
+    assert run.data.metrics["export_difference"] < 1e-4
+    assert {name.split("_")[0] for name in run.data.metrics} == {"valid", "test", "export"}
+    files = Path(registry.client.download_artifacts(run.info.run_id, ""))
+    assert {path.name for path in (files / "plots").iterdir()} == {"quality.png", "importance.png"}
+    assert yaml.safe_load((files / "config.yaml").read_text())["model"]["name"] == QUICK
+    assert json.loads((files / "data/manifest.json").read_text())["splits"]["train"]["rows"] > 0
+
+
+def test_the_first_model_is_promoted_and_says_why(trained: Path) -> None:
+    tags = champion(Registry(**configure("train").tracking)).tags
+    assert tags["promoted_over"] == "none"
+    assert {"promoted_at", "promoted_by", "promoted_because"} <= set(tags)
+
+
+def test_a_poorer_model_is_kept_but_not_promoted(trained: Path) -> None:
+    outcome, registry = run_training(POOR)
+    assert (outcome.version, registry.champion()) == ("2", "1")
+    assert not outcome.verdict.promote
+    assert "not better than the champion's" in outcome.verdict.reason
+
+
+def test_a_better_model_takes_over(folder: Path) -> None:
+    from {{ cookiecutter.src_package_name }}.prepare import prepare
+
+    prepare(configure("prepare"))
+    run_training(POOR)
+    outcome, registry = run_training()
+    assert outcome.verdict.promote
+    assert registry.champion() == "2"
+    assert champion(registry).tags["promoted_over"] == "1"
+
+
+def test_a_champion_of_another_schema_is_no_rival(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise Problem("trained on other features")
+
+    monkeypatch.setattr(module, "require_features", refuse)
+    outcome, _ = run_training(POOR)
+    assert outcome.verdict.promote
+    assert "no champion that can be compared" in outcome.verdict.reason
+
+
+def test_a_model_can_be_kept_by_skops(trained: Path, tmp_path: Path) -> None:
+    outcome, registry = run_training("export.format=skops")
+    folder = registry.fetch(outcome.version, tmp_path / "download")
+    predictor = load(folder, trusted=list(configure("train").export.trusted))
+    assert predictor.card.format == "skops"
+    assert predictor.card.features == FEATURES
+
+
+def test_an_unknown_format_is_a_problem(trained: Path) -> None:
+    with pytest.raises(Problem, match="either onnx or skops"):
+        run_training("export.format=pickle")
+
+
+def test_equal_settings_make_equal_models(trained: Path) -> None:
+    one, _ = run_training()
+    other, _ = run_training()
+    assert one.metrics == other.metrics

@@ -1,0 +1,102 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from subprocess import PIPE, Popen
+from sys import executable
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from {{ cookiecutter.src_package_name }} import tune as module
+from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.train import Outcome
+from {{ cookiecutter.src_package_name }}.tune import DONE, tune
+
+from .conftest import QUICK, ROOT, configure
+
+
+def run_study(*overrides: str) -> tuple[Outcome | None, Registry, optuna.Study]:
+    config = configure("tune", f"model={QUICK}", *overrides)
+    registry = Registry(**config.tracking)
+    outcome = tune(config, registry)
+    study = optuna.load_study(study_name=config.study.name, storage=module._storage(config.study.storage))
+    return outcome, registry, study
+
+
+def children(registry: Registry, study: optuna.Study) -> list[str]:
+    found = registry.client.search_runs(
+        [registry.experiment], f"tags.`mlflow.parentRunId` = '{study.user_attrs['run_id']}'"
+    )
+    return sorted(run.info.run_name for run in found)
+
+
+def test_every_trial_is_a_run_inside_the_study(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    outcome, registry, study = run_study("study.trials=3")
+    assert outcome is not None
+    assert children(registry, study) == [QUICK, "trial 0", "trial 1", "trial 2"]
+    parent = registry.client.get_run(study.user_attrs["run_id"])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["best"] == study.best_value
+    objective, _ = module.model.objective(configure("tune").objective)
+    assert outcome.metrics[f"valid_{objective}"] == pytest.approx(study.best_value)
+
+
+def test_a_study_goes_on_where_it_stopped(trained: Path) -> None:
+    run_study("study.trials=2")
+    _, registry, study = run_study("study.trials=3")
+    assert [trial.number for trial in study.get_trials(states=DONE)] == [0, 1, 2]
+    assert children(registry, study).count(QUICK) == 2
+
+
+def test_a_finished_study_is_not_concluded_twice(trained: Path) -> None:
+    run_study("study.trials=2")
+    outcome, _, study = run_study("study.trials=2")
+    assert outcome is None
+    assert len(study.trials) == 2
+
+
+def test_poor_trials_are_stopped_early(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda trial: trial.number == 1)
+    _, registry, study = run_study("model=forest", "model.params.n_estimators=10", "study.trials=2")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    pruned = next(run for run in registry.client.search_runs([registry.experiment]) if run.info.run_name == "trial 1")
+    assert pruned.info.status == "FINISHED"
+    assert "at step 1" in pruned.data.tags["pruned"]
+
+
+def test_a_lost_trial_is_made_up_for(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, study = run_study("study.trials=1")
+    study.ask()  # a worker that took a trial and died
+    _, _, patient = run_study("study.trials=2")
+    assert len(patient.get_trials(states=DONE)) == 1
+    monkeypatch.setattr(module, "datetime", type("Later", (), {"now": lambda: datetime.now() + timedelta(days=1)}))
+    _, _, after = run_study("study.trials=2")
+    assert len(after.get_trials(states=DONE)) == 2
+    assert len(after.get_trials(states=(TrialState.RUNNING,))) == 0
+
+
+def test_workers_share_the_trials(trained: Path) -> None:
+    command = [executable, "-m", module.__name__, f"model={QUICK}", "study.trials=6"]
+
+    def work(worker: int) -> str:
+        with Popen(
+            [*command, f"study.worker={worker}"], stdout=PIPE, text=True, env=environment(), cwd=trained
+        ) as process:
+            said, _ = process.communicate()
+        assert process.returncode == 0
+        return said
+
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(work, range(2)))
+    config = configure("tune", f"model={QUICK}")
+    study = optuna.load_study(study_name=config.study.name, storage=module._storage(config.study.storage))
+    assert len(study.get_trials(states=DONE)) == 6
+    assert ["version 2" in text for text in said].count(True) == 1
+
+
+def environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
