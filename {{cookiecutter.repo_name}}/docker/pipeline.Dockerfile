@@ -18,20 +18,22 @@ COPY src src
 RUN python -m compileall -q src
 
 FROM ${BASE}
+# The same number as in jobs/: a cluster that forbids root wants a number, not a name.
+RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
+# Only /tmp can be written to, so that is where libraries may keep their caches. There is no git here to ask.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app/src \
+    PYTHONUNBUFFERED=1 \
+    GIT_PYTHON_REFRESH=quiet \
+    HOME=/tmp
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=source /app /app
+WORKDIR /app
+# Last, since it differs from one commit to the next.
 ARG REVISION=unknown
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/pipeline" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-# The same number as in jobs/: a cluster that forbids root wants a number, not a name.
-RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
-# Only /tmp can be written to, so that is where libraries may keep their caches.
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONPATH=/app/src \
-    PYTHONUNBUFFERED=1 \
-    HOME=/tmp
-COPY --from=environment /opt/venv /opt/venv
-COPY --from=source /app /app
-WORKDIR /app
 USER 10001:10001
 CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.train"]

@@ -18,22 +18,24 @@ COPY src src
 RUN python -m compileall -q src
 
 FROM ${BASE}
-ARG REVISION=unknown
-ARG VERSION=unknown
-LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/serve" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.version="${VERSION}"
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
 RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
-# Only /tmp can be written to, so that is where libraries may keep their caches.
+# Only /tmp can be written to, so that is where libraries may keep their caches. There is no git here to ask.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app/src \
     PYTHONUNBUFFERED=1 \
+    GIT_PYTHON_REFRESH=quiet \
     HOME=/tmp \
     SERVE_HOST=0.0.0.0
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=source /app /app
 WORKDIR /app
+# Last, since it differs from one commit to the next.
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/serve" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \

@@ -15,11 +15,6 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
     --requirement /requirements/dev.txt --requirement /requirements/storage.txt
 
 FROM ${BASE}
-ARG REVISION=unknown
-ARG VERSION=unknown
-LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/workspace" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.version="${VERSION}"
 # Whatever the base's release has of these will do.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -37,6 +32,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp
 COPY --from=environment /opt/venv /opt/venv
 WORKDIR /data
+# Last, since it differs from one commit to the next.
+ARG REVISION=unknown
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/workspace" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
 USER 10001:10001
 EXPOSE 8080
 CMD ["code-server", "--bind-addr", "0.0.0.0:8080", "--auth", "password", "/data"]
