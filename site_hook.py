@@ -25,25 +25,34 @@ QUESTIONS = ("platform", "orchestrator")
 SCRATCH = tempfile.TemporaryDirectory(prefix="slipway-site-")  # removed when MkDocs ends
 
 
+def questions() -> dict[str, Any]:
+    """What cookiecutter.json asks."""
+    asked: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    return asked
+
+
+def combinations() -> list[dict[str, str]]:
+    """The answers of each variant."""
+    choices = [questions()[question] for question in QUESTIONS]
+    return [dict(zip(QUESTIONS, picked, strict=True)) for picked in itertools.product(*choices)]
+
+
 def variants() -> dict[str, str]:
-    """Each variant's folder, such as gcp-runai, and its name for people."""
-    asked = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    labels = asked["__prompts__"]
+    """Each variant's folder, such as gcp-runai, and its name for people: the words before a label's colon."""
+    labels = questions()["__prompts__"]
     return {
-        "-".join(choices): ", ".join(
-            labels[question][choice].partition(": ")[0]
-            for question, choice in zip(QUESTIONS, choices, strict=True)
+        "-".join(answers.values()): ", ".join(
+            labels[name][choice].partition(": ")[0] for name, choice in answers.items()
         )
-        for choices in itertools.product(*(asked[question] for question in QUESTIONS))
+        for answers in combinations()
     }
 
 
 def render(folder: Path) -> None:
     """Render each variant's project into a folder of its name."""
-    for variant in variants():
-        answers = dict(zip(QUESTIONS, variant.split("-"), strict=True))
-        settings = folder / "cookiecutter.yaml"  # away from what the reader's own holds
-        settings.write_text(json.dumps({"replay_dir": str(folder / "replay")}), encoding="utf-8")
+    settings = folder / "cookiecutter.yaml"  # instead of the reader's own
+    settings.write_text(json.dumps({"replay_dir": str(folder / "replay")}), encoding="utf-8")
+    for answers in combinations():
         made = cookiecutter(
             str(ROOT),
             no_input=True,
@@ -51,7 +60,7 @@ def render(folder: Path) -> None:
             output_dir=str(folder / "project"),
             config_file=str(settings),
         )
-        shutil.move(made, folder / variant)
+        shutil.move(made, folder / "-".join(answers.values()))
 
 
 def variant_of(page: str) -> str | None:
