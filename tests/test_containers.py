@@ -89,6 +89,13 @@ def test_what_is_installed_is_pinned_and_precedes_the_source(docker: Path, role:
     assert bool(sources) == (role != "workspace"), "a workspace's source is on its volume"
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_what_differs_between_commits_spoils_no_cached_layer(docker: Path, role: str) -> None:
+    steps = instructions(docker / f"{role}.Dockerfile")
+    revision = steps.index("ARG REVISION=unknown")
+    assert not [step for step in steps[revision:] if step.startswith(("COPY", "RUN"))]
+
+
 def test_what_is_copied_exists_in_every_render(render: Render) -> None:
     for context in CONTEXTS:
         project = render(**context)
