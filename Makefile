@@ -27,18 +27,18 @@ lint: setup  ## Check the style and types of the template's own code
 .PHONY: setup
 setup: $(VENV)/.complete  ## Make .venv, with what the template and every render need
 
-# uv installs in a fifth of pip's time. It does not read pip's settings, such as a mirror;
-# where it gets nowhere, pip does the same from the same hashes.
+# uv installs in a fifth of pip's time. It does not read pip's settings, such as a mirror's address
+# (uv has UV_DEFAULT_INDEX for that); where it gets nowhere, pip does the same from the same hashes.
 $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("This needs Python 3.11, 3.12 or 3.13, and %s is %d.%d. Name another: make PYTHON=python3.12" % ("$(PYTHON)", v[0], v[1]))'
 	@echo "Setting up $(VENV): about a minute, more when packages must be downloaded"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r $(LOCKED) \
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --compile-bytecode -r $(LOCKED) \
 		|| $(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKED)
 	@touch $@
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header $(ARGS)
 
 # The union first; the render's files are then parts of that one resolution.

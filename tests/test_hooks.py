@@ -36,10 +36,10 @@ def test_lay_keeps_the_chosen_overlay_only(tmp_path: Path) -> None:
 
 
 def test_lay_leaves_what_the_user_added(tmp_path: Path) -> None:
-    write(tmp_path / "jobs/mine.yaml", "mine")
+    write(tmp_path / "jobs/mine/train.yaml", "mine")
     write(tmp_path / "_overlays/orchestrator/a/jobs/train.yaml")
     lay(tmp_path, {"orchestrator": "a"})
-    assert (tmp_path / "jobs/mine.yaml").read_text() == "mine"
+    assert (tmp_path / "jobs/mine/train.yaml").read_text() == "mine"
 
 
 def test_lay_changes_nothing_the_second_time(tmp_path: Path) -> None:
