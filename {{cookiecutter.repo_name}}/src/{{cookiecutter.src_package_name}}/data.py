@@ -1,5 +1,6 @@
 """Tables in and out of memory: scan files in batches, check rows against the schema, split. Nothing here writes."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def check(
     know stay with the good rows untouched.
     """
     names = list(model.model_fields)
-    rows = table.select(names).to_dicts()
+    rows = [_counted(row, model) for row in table.select(names).to_dicts()]
     adapter = TypeAdapter(list[model])  # type: ignore[valid-type]
     faults: list[Fault] = []
     try:
@@ -83,6 +84,23 @@ def check(
     others = [name for name in table.columns if name not in names]
     good = pl.concat([table.filter(keep).select(others), frame(valid, model)], how="horizontal")
     return good, table.filter(~keep), faults
+
+
+def _counted(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Read whole numbers where a field names the ones it allows: Literal[0, 1] would not take a CSV file's "0"."""
+    for name in _counts(model):
+        value = row[name]
+        if isinstance(value, str) and value.removeprefix("-").isdecimal():
+            row[name] = int(value)
+    return row
+
+
+@functools.cache
+def _counts(model: type[BaseModel]) -> list[str]:
+    """List the fields that are one of some whole numbers."""
+    properties = model.model_json_schema()["properties"].items()
+    parts = ((name, part) for name, schema in properties for part in schema.get("anyOf", [schema]))
+    return [name for name, part in parts if part.get("type") == "integer" and {"enum", "const"} & part.keys()]
 
 
 def frame(rows: list[Any], model: type[BaseModel]) -> pl.DataFrame:

@@ -65,9 +65,18 @@ def _example(name: str) -> Any:
     raise TypeError(f"Row.{name} has no example: write Field(examples=[…]), which the API's documentation shows")
 
 
+def _task() -> Task:
+    leaves = _leaves(Example.model_fields[TARGET].annotation)
+    if leaves in ([float], [int]):
+        return "regression"
+    if leaves and not any(isinstance(leaf, type | bool) for leaf in leaves):
+        return "classification"
+    raise TypeError(f"Example.{TARGET} is {leaves}; a target is a float, or a Literal of texts or whole numbers")
+
+
 FEATURES: dict[str, Kind] = {name: _kind(name) for name in Row.model_fields}
 (TARGET,) = Example.model_fields.keys() - Row.model_fields.keys()
-TASK: Task = "regression" if _leaves(Example.model_fields[TARGET].annotation) in ([float], [int]) else "classification"
+TASK: Task = _task()
 EXAMPLE: dict[str, Any] = {name: _example(name) for name in FEATURES}
 
 # Changes when the table does, so that prepared data and models from before the change are told apart.

@@ -1,0 +1,74 @@
+"""What a rendered project promises of itself: its own checks pass, in every combination."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Render, run
+from hydra import compose, initialize_config_dir
+
+VENV = Path(sys.executable).parents[1]
+
+
+def copied(project: Path, to: Path) -> Path:
+    """Copy a render, so that it may be worked in."""
+    return Path(shutil.copytree(project, to / project.name))
+
+
+def passes(*command: object, cwd: Path, **more: str) -> str:
+    """Run a command that must succeed."""
+    done = run(*command, cwd=cwd, PYTHONPATH=str(cwd / "src"), **more)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+def test_it_is_formatted_and_linted(project: Path) -> None:
+    passes("ruff", "format", "--no-cache", "--check", ".", cwd=project)
+    passes("ruff", "check", "--no-cache", ".", cwd=project)
+
+
+def test_its_types_are_sound(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    cache = tmp_path_factory.getbasetemp() / "mypy"  # src/ is the same in all of them
+    passes("mypy", f"--cache-dir={cache}", cwd=project)
+
+
+def test_its_configuration_composes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STORAGE_ROOT", raising=False)
+    models = sorted(path.stem for path in (project / "conf/model").glob("*.yaml"))
+    with initialize_config_dir(str(project / "conf"), version_base="1.3"):
+        for verb in ("prepare", "infer", "doctor"):
+            assert compose(verb).storage.root == "data"
+        for verb in ("train", "tune"):
+            assert [compose(verb, [f"model={model}"]).model.name for model in models] == models
+
+
+def test_its_guide_builds_strictly(project: Path, tmp_path: Path) -> None:
+    passes("mkdocs", "build", "--quiet", "--strict", f"--site-dir={tmp_path}", cwd=project, NO_MKDOCS_2_WARNING="1")
+
+
+@pytest.mark.timeout(2400)
+def test_its_whole_check_passes(render: Render, tmp_path: Path) -> None:
+    project = copied(render(), tmp_path)
+    said = passes("make", "check", f"VENV={VENV}", "ARGS=-q -p no:cacheprovider", cwd=project)
+    assert " passed" in said
+    assert " failed" not in said
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"project_name": "Ünïcode “quoted” 🐧 项目", "repo_name": "a", "src_package_name": "z"},
+        {"repo_name": "long-" + "x" * 35, "src_package_name": "p" * 40, "author_name": 'O\'Neil "Ada" #1'},
+    ],
+    ids=["short", "long"],
+)
+def test_awkward_names_change_nothing(render: Render, answers: dict[str, str], tmp_path: Path) -> None:
+    project = copied(render(**answers), tmp_path)
+    passes("ruff", "format", "--check", ".", cwd=project)
+    passes("ruff", "check", ".", cwd=project)
+    passes("mkdocs", "build", "--quiet", "--strict", cwd=project, NO_MKDOCS_2_WARNING="1")
+    package = answers["src_package_name"]
+    for verb in ("prepare", "train"):
+        said = passes(sys.executable, "-m", f"{package}.{verb}", cwd=project)
+    assert "promoted to champion" in said
