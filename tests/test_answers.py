@@ -190,7 +190,8 @@ def test_a_render_again_keeps_what_the_user_added(place: Path) -> None:
     out = place.parents[2] / "kept"
     words = ["--no-input", "-f", "-o", str(out)]
     assert asked(place, *words).exit_code == 0
-    added = [out / "my-ml-project" / name / "mine.txt" for name in ("jobs/mine", "src/mine", "_mine", "conf/model")]
+    folders = ("jobs/mine", "src/my_ml_project/mine", "_mine", "conf/model")
+    added = [out / "my-ml-project" / folder / "mine.txt" for folder in folders]
     for file in added:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("mine")

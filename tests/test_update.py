@@ -30,6 +30,7 @@ def commit(folder: Path) -> None:
 def cruft(folder: Path, *words: object) -> None:
     done = run("cruft", *words, cwd=folder)
     assert done.returncode == 0, done.stderr + done.stdout
+    assert "is ready" not in done.stdout
 
 
 @pytest.fixture
@@ -61,7 +62,9 @@ def test_two_renders_are_identical(tmp_path: Path) -> None:
     for number in ("1", "2"):
         out = tmp_path / number
         command = ("cookiecutter", ROOT, "--no-input", "-o", out)
-        assert run(*command, cwd=tmp_path, PYTHONHASHSEED=number).returncode == 0
+        done = run(*command, cwd=tmp_path, PYTHONHASHSEED=number)
+        assert done.returncode == 0, done.stderr
+        assert "cd my-ml-project\n    make setup" in done.stdout
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
