@@ -50,7 +50,7 @@ def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess
         env=os.environ | {"PATH": path, "HOME": str(cwd)} | more,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=2400,
     )
 
 

@@ -41,7 +41,7 @@ class Example(Row):
 
 def blocks(page: str) -> dict[str, str]:
     """The code of a page by its title; code to be run has its language for one."""
-    found = re.findall(r'^```(\w+)(?: title="(.+)")?\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
+    found = re.findall(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
     return {title or language: code for language, title, code in found}
 
 

@@ -87,11 +87,14 @@ def check(
 
 
 def _counted(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Read whole numbers where a field names the ones it allows: Literal[0, 1] would not take a CSV file's "0"."""
+    """Read whole numbers where a field names the ones it allows; Literal[0, 1] takes neither "0" nor pandas' 0.0."""
     for name in _counts(model):
-        value = row[name]
-        if isinstance(value, str) and value.removeprefix("-").isdecimal():
-            row[name] = int(value)
+        try:
+            number = float(row[name])
+        except (TypeError, ValueError):
+            continue
+        if number.is_integer():
+            row[name] = int(number)
     return row
 
 

@@ -22,7 +22,6 @@ import requests
 import yaml
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking.context.registry import resolve_tags
 
@@ -106,6 +105,8 @@ class Registry:
 
     def log_model(self, model: Any, card: Card, example: Any, trusted: list[str]) -> str:
         """Record a model with its card and an example of its input, and register it; returns its version."""
+        from mlflow.models import infer_signature  # not in mlflow-skinny, which is what the service has
+
         common: dict[str, Any] = {
             "name": "model",
             "registered_model_name": self.name,
