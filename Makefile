@@ -1,5 +1,6 @@
 # make help lists what there is.
 VENV ?= .venv
+TOOLS ?= .venv-tools
 PYTHON ?= python3
 JOBS ?= 2
 BIN = $(VENV)/bin
@@ -15,8 +16,8 @@ demo: setup  ## Render the defaults into build/, and take them from raw data to 
 	@$(BIN)/python tools/demo.py
 
 .PHONY: test
-test: setup  ## Run the whole suite
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+test: setup tools  ## Run the whole suite
+	TOOLS=$(abspath $(TOOLS)) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 .PHONY: lint
 lint: setup  ## Check the style and types of the template's own code
@@ -38,6 +39,16 @@ $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 		|| $(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKED)
 	@touch $@
 
+# Polyaxon's client needs an older Jinja2 than Cookiecutter does: an environment of its own.
+.PHONY: tools
+tools: $(TOOLS)/.complete  ## Make .venv-tools, with what judges job specs, container files and pipelines
+
+$(TOOLS)/.complete: requirements/tools.txt $(VENV)/.complete
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(BIN)/uv pip install --quiet --python $(TOOLS)/bin/python --require-hashes --compile-bytecode -r $< \
+		|| $(TOOLS)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
 COMPILE = $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header $(ARGS)
 
@@ -46,6 +57,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --system-certs --universal --python-vers
 lock: setup  ## Pin all requirements anew, the renders' too (ARGS=--upgrade for newer versions)
 	$(COMPILE) requirements/requirements.in --output-file $(LOCKED)
 	echo uv | $(COMPILE) - --constraints $(LOCKED) --output-file requirements/uv.txt
+	$(COMPILE) requirements/tools.in --output-file requirements/tools.txt
 	find '$(PROJECT)' -path '*requirements/*.in' | while read -r file; do \
 		$(COMPILE) "$$file" --constraints $(LOCKED) --output-file "$${file%.in}.txt" || exit 1; done
 
