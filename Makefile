@@ -45,7 +45,7 @@ tools: $(TOOLS)/.complete  ## Make .venv-tools, with what judges job specs, cont
 
 $(TOOLS)/.complete: requirements/tools.txt $(VENV)/.complete
 	@$(PYTHON) -m venv $(TOOLS)
-	@$(BIN)/uv pip install --quiet --python $(TOOLS)/bin/python --require-hashes --compile-bytecode -r $< \
+	@$(BIN)/uv pip install --quiet --system-certs --python $(TOOLS)/bin/python --require-hashes --compile-bytecode -r $< \
 		|| $(TOOLS)/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 

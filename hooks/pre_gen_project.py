@@ -28,7 +28,7 @@ TAKEN = frozenset(
     mkdocs_material mkdocs_material_extensions mkdocstrings mkdocstrings_handlers mkdocstrings_python ml_dtypes
     mlflow mlflow_skinny mlflow_tracing mpl_toolkits multidict mypy mypy_extensions mypyc narwhals nodeenv numpy
     omegaconf onnx onnxruntime opentelemetry opentelemetry_api opentelemetry_proto opentelemetry_sdk
-    opentelemetry_semantic_conventions optuna packaging paginate pandas pandas_stubs pathspec pillow platformdirs
+    opentelemetry_semantic_conventions optuna packaging paginate pandas pandas_stubs pathspec pillow pip platformdirs
     pluggy polars polars_runtime_32 pre_commit prettytable prometheus_client prometheus_fastapi_instrumentator
     propcache proto proto_plus protobuf py pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core
     pydantic_settings pydevd_plugins pygments pylab pymdown_extensions pymdownx pyparsing pyrate_limiter pytest
