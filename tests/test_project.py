@@ -44,13 +44,13 @@ def test_its_configuration_composes(project: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_its_guide_builds_strictly(project: Path, tmp_path: Path) -> None:
-    passes("mkdocs", "build", "--quiet", "--strict", f"--site-dir={tmp_path}", cwd=project, NO_MKDOCS_2_WARNING="1")
+    passes("mkdocs", "build", "--strict", f"--site-dir={tmp_path}", cwd=project, NO_MKDOCS_2_WARNING="1")
 
 
 @pytest.mark.timeout(2400)
 def test_its_whole_check_passes(render: Render, tmp_path: Path) -> None:
     project = copied(render(), tmp_path)
-    said = passes("make", "check", f"VENV={VENV}", "ARGS=-q -p no:cacheprovider", cwd=project)
+    said = passes("make", "check", f"VENV={VENV}", "ARGS=-q -n 2 -p no:cacheprovider", cwd=project)
     assert " passed" in said
     assert " failed" not in said
 
@@ -67,7 +67,7 @@ def test_awkward_names_change_nothing(render: Render, answers: dict[str, str], t
     project = copied(render(**answers), tmp_path)
     passes("ruff", "format", "--check", ".", cwd=project)
     passes("ruff", "check", ".", cwd=project)
-    passes("mkdocs", "build", "--quiet", "--strict", cwd=project, NO_MKDOCS_2_WARNING="1")
+    passes("mkdocs", "build", "--strict", cwd=project, NO_MKDOCS_2_WARNING="1")
     package = answers["src_package_name"]
     for verb in ("prepare", "train"):
         said = passes(sys.executable, "-m", f"{package}.{verb}", cwd=project)

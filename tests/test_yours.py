@@ -70,7 +70,7 @@ def test_a_number_to_predict_takes_the_edits_of_the_page(project: Path, render: 
     assert "rmse" in said
     assert "promoted to champion" in said
     assert "10 rows scored" in said
-    passes("make", "check", f"VENV={VENV}", "ARGS=-q -p no:cacheprovider", cwd=project)
+    passes("make", "check", f"VENV={VENV}", "ARGS=-q -n 2 -p no:cacheprovider", cwd=project)
 
 
 @pytest.mark.timeout(1200)

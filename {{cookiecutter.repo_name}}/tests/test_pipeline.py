@@ -124,6 +124,14 @@ def test_a_problem_is_one_line_without_a_traceback(folder: Path, verb: str, argu
     assert "Traceback" not in done.stderr
 
 
+def test_a_port_that_is_taken_is_told_at_once(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("serve", "--port", port)
+    assert done.returncode == 1
+    assert f"serve: cannot listen on 127.0.0.1 port {port}: " in done.stderr
+
+
 @pytest.mark.parametrize("verb", ["prepare", "train", "tune", "infer", "serve", "doctor"])
 def test_help_helps(verb: str) -> None:
     done = run(verb, "--help")

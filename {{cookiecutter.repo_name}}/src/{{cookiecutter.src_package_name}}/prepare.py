@@ -132,10 +132,11 @@ def _version(config: DictConfig, sources: list[Part]) -> str:
 def main(config: DictConfig) -> None:
     """Prepare, and say what came of it."""
     manifest = prepare(config)
+    folder = storage.locate(config.storage.root, config.data.prepared)
     for name, part in manifest.splits.items():
-        print(f"{name:6} {part.rows:>8} rows  {config.data.prepared}/{part.path}")
+        print(f"{name:6} {part.rows:>8} rows  {folder / part.path}")
     if manifest.rejected:
-        print(f"{manifest.rejected} bad row(s) set aside: {config.data.prepared}/{manifest.version}/quarantine.csv")
+        print(f"{manifest.rejected} bad row(s) set aside: {folder / manifest.version / 'quarantine.csv'}")
 
 
 if __name__ == "__main__":

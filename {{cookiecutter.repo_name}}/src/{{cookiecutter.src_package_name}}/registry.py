@@ -31,7 +31,8 @@ from .predictor import Card
 
 NEEDS = {"onnx": ["onnx", "onnxruntime", "numpy"], "skops": ["scikit-learn", "skops", "numpy"]}
 
-logging.getLogger("alembic").setLevel(logging.WARNING)
+for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class Run:

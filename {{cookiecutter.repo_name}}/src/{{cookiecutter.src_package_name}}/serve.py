@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -204,10 +205,20 @@ def answer(said: Predicted, predicted: Counter) -> list[dict[str, Any]]:
     ]
 
 
+def _claim(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on, before the model is loaded for nothing."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        raise Problem(f"cannot listen on {host} port {port}: {error.strerror or error}; take another --port") from error
+
+
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C, and then end what is in work."""
     try:
         settings = Settings(_cli_parse_args=True, _cli_prog_name="serve", _cli_kebab_case=True)
+        _claim(settings.host, settings.port)
         app = create_app(settings, fetch(settings))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}" for item in error.errors()]

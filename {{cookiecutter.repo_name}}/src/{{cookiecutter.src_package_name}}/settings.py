@@ -18,7 +18,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SERVE_", yaml_file=CONF / "serve.yaml", extra="forbid")
 
-    model: str = Field(description="models:/name@alias, models:/name/version, or a folder that holds a model")
+    model: str = Field("", description="models:/name@alias, models:/name/version, or a folder that holds a model")
     tracking_uri: str = Field("sqlite:///mlflow.db", validation_alias="MLFLOW_TRACKING_URI", description="MLflow")
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is all of them")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")

@@ -192,7 +192,7 @@ def main(config: DictConfig) -> None:
     registry = Registry(**config.tracking)
     outcome = tune(config, registry)
     if outcome is None:
-        print("this worker's part is done; the one that ends the last trial trains the best")
+        print(f"{config.study.name}: nothing left to do for this worker; study.trials={config.study.trials} in all")
         return
     report(outcome, registry)
 
