@@ -44,10 +44,12 @@ def texts(folder: Path) -> dict[str, str]:
 def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a program of this environment and keep what it says."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    # The variables of the make that started the tests are not for the make of a render.
+    kept = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"}}
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=os.environ | {"PATH": path, "HOME": str(cwd)} | more,
+        env=kept | {"PATH": path, "HOME": str(cwd)} | more,
         capture_output=True,
         text=True,
         timeout=2400,
