@@ -17,7 +17,7 @@ from .conftest import a_number, configure
 @pytest.fixture
 def predictor(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     registry = Registry(**configure("train").tracking)
-    return load(registry.fetch("1", tmp_path_factory.mktemp("model")))
+    return load(registry.fetch(f"models:/{registry.name}/1", tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture

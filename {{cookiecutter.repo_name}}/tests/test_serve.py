@@ -119,7 +119,8 @@ def test_the_example_in_the_documentation_works(client: TestClient) -> None:
 
 
 def test_a_model_can_lie_in_a_folder(trained: Path, tmp_path: Path) -> None:
-    folder = Registry(**configure("train").tracking).fetch("1", tmp_path / "model")
+    registry = Registry(**configure("train").tracking)
+    folder = registry.fetch(f"models:/{registry.name}/1", tmp_path / "model")
     with TestClient(create_app(Settings(model=str(folder)))) as client:
         assert client.post("/predict", json=rows({})).json()["model"]["version"] == "local"
 

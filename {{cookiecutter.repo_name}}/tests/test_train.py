@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from {{ cookiecutter.src_package_name }} import export
 from {{ cookiecutter.src_package_name }} import train as module
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.predictor import load
@@ -77,10 +78,22 @@ def test_a_champion_of_another_schema_is_no_rival(trained: Path, monkeypatch: py
 
 def test_a_model_can_be_kept_by_skops(trained: Path, tmp_path: Path) -> None:
     outcome, registry = run_training("export.format=skops")
-    folder = registry.fetch(outcome.version, tmp_path / "download")
+    folder = registry.fetch(f"models:/{registry.name}/{outcome.version}", tmp_path / "download")
     predictor = load(folder, trusted=list(configure("train").export.trusted))
     assert predictor.card.format == "skops"
     assert predictor.card.features == FEATURES
+
+
+def test_a_model_that_answers_otherwise_is_not_registered(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def differ(*_: object) -> None:
+        raise Problem("differs from the fitted one")
+
+    monkeypatch.setattr(export, "prove_equal", differ)
+    with pytest.raises(Problem, match="differs"):
+        run_training()
+    registry = Registry(**configure("train").tracking)
+    assert len(registry.client.search_model_versions(f"name = '{registry.name}'")) == 1
+    assert registry.client.search_runs([registry.experiment])[0].info.status == "FAILED"
 
 
 def test_an_unknown_format_is_a_problem(trained: Path) -> None:

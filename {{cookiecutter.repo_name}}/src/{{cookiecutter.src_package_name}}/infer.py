@@ -110,7 +110,9 @@ def main(config: DictConfig) -> None:
     registry = Registry(**config.tracking)
     name, version = registry.resolve(f"models:/{registry.name}@{registry.alias}")
     with tempfile.TemporaryDirectory() as folder:
-        predictor = load(registry.fetch(version, Path(folder)), config.threads, list(config.export.trusted))
+        predictor = load(
+            registry.fetch(f"models:/{name}/{version}", Path(folder)), config.threads, list(config.export.trusted)
+        )
         require_features(predictor.card, FEATURES)
         for file, state, worked in infer(config, predictor, f"{name}/{version}"):
             done = "scored" if worked else "already scored"

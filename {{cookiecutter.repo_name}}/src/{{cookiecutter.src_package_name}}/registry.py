@@ -105,12 +105,11 @@ class Registry:
             yield Run(self.client, run_id)
 
     def log_model(self, model: Any, card: Card, example: Any, trusted: list[str]) -> str:
-        """Record a model with its card and an example of its input, and register it; returns its version."""
+        """Record a model with its card and an example of its input; returns its address."""
         from mlflow.models import infer_signature  # not in mlflow-skinny, which is what the service has
 
         common: dict[str, Any] = {
             "name": "model",
-            "registered_model_name": self.name,
             "signature": infer_signature(example),
             "input_example": example,
             "metadata": card.model_dump(),
@@ -121,7 +120,11 @@ class Registry:
             info = mlflow.onnx.log_model(model, onnx_execution_providers=["CPUExecutionProvider"], **common)
         else:
             info = mlflow.sklearn.log_model(model, serialization_format="skops", skops_trusted_types=trusted, **common)
-        return str(info.registered_model_version)
+        return str(info.model_uri)
+
+    def register(self, address: str) -> str:
+        """Give a recorded model a name and a version; returns the version."""
+        return str(mlflow.register_model(address, self.name).version)
 
     def rehearse(self) -> None:
         """Write a small run, read it back and delete it; raises Problem if any of that fails."""
@@ -153,7 +156,7 @@ class Registry:
         self.client.set_registered_model_alias(self.name, self.alias, version)
         tags = {
             "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "promoted_by": os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser(),
+            "promoted_by": _who(),
             "promoted_because": verdict.reason,
             "promoted_over": previous or "none",
         }
@@ -171,10 +174,17 @@ class Registry:
         except MlflowException as error:
             raise Problem(f"no model {model} in {self.uri}: run `make train` first") from error
 
-    def fetch(self, version: str, folder: Path, name: str | None = None) -> Path:
-        """Download the model of a version into a folder."""
-        address = f"models:/{name or self.name}/{version}"
+    def fetch(self, address: str, folder: Path) -> Path:
+        """Download the model at an address, such as models:/name/3, into a folder."""
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
+
+
+def _who() -> str:
+    """Name who runs this: the person behind a pipeline, or the user; a pod's user may have a number only."""
+    try:
+        return os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _reach(uri: str) -> None:

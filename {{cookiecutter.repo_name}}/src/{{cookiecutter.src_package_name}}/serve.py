@@ -80,7 +80,7 @@ def fetch(settings: Settings) -> Served:
         registry = Registry(settings.tracking_uri)
         name, version = registry.resolve(settings.model)
         with tempfile.TemporaryDirectory() as draft:
-            folder = registry.fetch(version, Path(draft), name)
+            folder = registry.fetch(f"models:/{name}/{version}", Path(draft))
             served = Served(name, version, load(folder, settings.threads, settings.trusted))
     require_features(served.predictor.card, FEATURES)
     return served

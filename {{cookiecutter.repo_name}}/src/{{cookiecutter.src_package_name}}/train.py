@@ -84,15 +84,16 @@ def _card(config: DictConfig, pipeline: Pipeline, metrics: dict[str, float], run
 def _keep(
     pipeline: Pipeline, card: Card, config: DictConfig, registry: Registry, valid: pl.DataFrame
 ) -> tuple[str, float]:
-    """Register the model, then prove what was registered equal to what was fitted; returns version and difference."""
+    """Record the model, prove the record equal to what was fitted, and register it; returns version and difference."""
     trusted = list(config.export.trusted)
     kept = export.to_onnx(pipeline) if card.format == "onnx" else export.audit(pipeline, trusted)
     example = tensors({name: [value] for name, value in EXAMPLE.items()})
-    version = registry.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
+    address = registry.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
     inputs = tensors(data.columns(valid))
     with tempfile.TemporaryDirectory() as folder:
-        saved = load(registry.fetch(version, Path(folder)), trusted=trusted).predict(inputs)
-    return version, export.prove_equal(saved, model.predict(pipeline, inputs))
+        saved = load(registry.fetch(address, Path(folder)), trusted=trusted).predict(inputs)
+    difference = export.prove_equal(saved, model.predict(pipeline, inputs))
+    return registry.register(address), difference
 
 
 def _judge(
@@ -113,7 +114,8 @@ def _score(
 ) -> float | None:
     """Measure the champion on today's test split; None if it was trained for another schema."""
     with tempfile.TemporaryDirectory() as folder:
-        champion = load(registry.fetch(version, Path(folder)), trusted=list(config.export.trusted))
+        address = f"models:/{registry.name}/{version}"
+        champion = load(registry.fetch(address, Path(folder)), trusted=list(config.export.trusted))
         try:
             require_features(champion.card, FEATURES)
         except Problem:
