@@ -29,6 +29,12 @@ def rows(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"rows": [EXAMPLE | change for change in changes]}
 
 
+def values(predictions: list[dict[str, Any]]) -> Any:
+    """Take the answers out; the last digit of a number depends on how many rows are computed at once."""
+    found = [item["prediction"] for item in predictions]
+    return pytest.approx(found, rel=1e-5) if TASK == "regression" else found
+
+
 def test_one_row_is_answered(client: TestClient) -> None:
     answer = client.post("/predict", json=rows({}))
     assert answer.status_code == 200
@@ -43,14 +49,14 @@ def test_many_rows_are_answered_in_order(client: TestClient, tables: dict[str, p
     body = tables["test"].select(list(FEATURES)).head(50).to_dicts()
     together = client.post("/predict", json={"rows": body}).json()["predictions"]
     alone = [client.post("/predict", json={"rows": [row]}).json()["predictions"][0] for row in body]
-    assert [item["prediction"] for item in together] == [item["prediction"] for item in alone]
+    assert [item["prediction"] for item in together] == values(alone)
 
 
 def test_the_service_says_what_the_model_says(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:
     body = tables["test"].select(list(FEATURES)).head(50)
     said = fetch(Settings()).predictor.predict(tensors(body.to_dict(as_series=False)))
     served = client.post("/predict", json={"rows": body.to_dicts()}).json()["predictions"]
-    assert [item["prediction"] for item in served] == said.values.tolist()
+    assert values(served) == said.values.tolist()
 
 
 def test_a_missing_value_is_no_mistake_where_the_schema_allows_it(client: TestClient) -> None:
