@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import onnxruntime
 import yaml
 from numpy.typing import NDArray
@@ -110,8 +109,3 @@ def require_features(card: Card, known: dict[str, Any]) -> None:
         raise Problem(
             f"the model was trained on {', '.join(card.features)}; schema.py says {', '.join(known)}: train a new one"
         )
-
-
-def rows(inputs: Tensors) -> int:
-    """Count the rows of inputs."""
-    return len(next(iter(inputs.values()), np.empty(0)))

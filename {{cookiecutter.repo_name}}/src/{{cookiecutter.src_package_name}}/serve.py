@@ -117,11 +117,12 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.served = served or await asyncio.to_thread(fetch, settings)
-        warm_up(app.state.served.predictor)
-        app.state.batcher = Batcher(app.state.served.predictor, settings.max_waiting, settings.max_rows)
-        served_info.labels(app.state.served.name, app.state.served.version).set(1)
-        log.info("serving %s version %s", app.state.served.name, app.state.served.version)
+        loaded = served or await asyncio.to_thread(fetch, settings)
+        warm_up(loaded.predictor)
+        app.state.batcher = Batcher(loaded.predictor, settings.max_waiting, settings.max_rows)
+        app.state.served = loaded
+        model_info.labels(loaded.name, loaded.version).set(1)
+        log.info("serving %s version %s", loaded.name, loaded.version)
         yield
         app.state.batcher.close()
         app.state.served = None
@@ -134,7 +135,7 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
         app, include_in_schema=False
     )
     predicted = Counter("predictions", "Predictions made, by class", ["prediction"], registry=registry)
-    served_info = Gauge("model_info", "The model that is served", ["name", "version"], registry=registry)
+    model_info = Gauge("model_info", "The model that is served", ["name", "version"], registry=registry)
     waiting = Gauge("rows_waiting", "Rows waiting or in work", registry=registry)
     waiting.set_function(lambda: app.state.batcher.rows if app.state.served else 0)
 
@@ -182,8 +183,8 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
     return app
 
 
-def ready(request: Request) -> Served:
-    """Give the model, or say that there is none yet."""
+async def ready(request: Request) -> Served:
+    """Give the model, or say that there is none yet; async, or FastAPI would call it in a thread each time."""
     if request.app.state.served is None:
         raise HTTPException(503, "the model is not loaded", {"Retry-After": "1"})
     served: Served = request.app.state.served
