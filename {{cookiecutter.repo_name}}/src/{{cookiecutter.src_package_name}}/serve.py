@@ -117,7 +117,7 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded: Served = served or await asyncio.to_thread(fetch, settings)
+        loaded = served if served is not None else await asyncio.to_thread(fetch, settings)
         warm_up(loaded.predictor)
         app.state.batcher = Batcher(loaded.predictor, settings.max_waiting, settings.max_rows)
         app.state.served = loaded
