@@ -10,12 +10,12 @@ import json
 import re
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from jinja2 import BytecodeCache, Environment
-from jinja2.bccache import Bucket
+from jinja2 import Environment
 from jinja2.ext import Extension
 from jinja2.runtime import Context
 
@@ -81,21 +81,18 @@ class CheckedContext(Context):
             GATE["refuse"](GATE["complaints"](answers, parent["choices"]))
 
 
-class Compiled(BytecodeCache):
-    """Compiled template files, for who renders many projects in a process: the tests, the site."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self.held:
-            bucket.bytecode_from_string(self.held[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self.held[bucket.key] = bucket.bytecode_to_string()
+COMPILED: dict[tuple[Any, ...], Any] = {}
 
 
-COMPILED = Compiled()
+def remembered(compile_template: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a text once in a process: the tests and the site render the same files many times."""
+
+    def compiled(*source: Any) -> Any:
+        if source not in COMPILED:
+            COMPILED[source] = compile_template(*source)
+        return COMPILED[source]
+
+    return compiled
 
 
 class Slipway(Extension):
@@ -109,7 +106,7 @@ class Slipway(Extension):
         environment.globals["questions"] = known
         environment.globals["choices"] = {k: v for k, v in known.items() if isinstance(v, list)}
         environment.context_class = CheckedContext
-        environment.bytecode_cache = COMPILED
+        environment.compile = remembered(environment.compile)  # type: ignore[method-assign]
         if is_cruft(sys.argv[0]):
             # `cruft update` renders the old release and then the new one: have it read this file anew.
             sys.modules.pop(__name__, None)
