@@ -11,7 +11,7 @@ from {{ cookiecutter.src_package_name }} import CONF, data, export, model
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.features import tensors
 from {{ cookiecutter.src_package_name }}.predictor import Card, OnnxPredictor, SkopsPredictor, load
-from {{ cookiecutter.src_package_name }}.schema import FEATURES, TARGET, TASK, VERSION
+from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
 
 from .conftest import QUICK, configure
 
@@ -46,6 +46,20 @@ def test_every_model_answers_the_same_in_onnx(name: str, tables: dict[str, pl.Da
     for table in tables.values():
         inputs = tensors(data.columns(table))
         assert export.prove_equal(saved.predict(inputs), model.predict(pipeline, inputs)) < export.TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["boosting", "forest"])
+def test_a_value_on_a_threshold_goes_the_same_way(name: str, tables: dict[str, pl.DataFrame], tmp_path: Path) -> None:
+    """Trees part values halfway between two, where single precision is too coarse to say on which side one is."""
+    pipeline = fitted(name, tables)
+    (tmp_path / "model.onnx").write_bytes(export.to_onnx(pipeline).SerializeToString())
+    saved = OnnxPredictor(tmp_path / "model.onnx", card(pipeline, "onnx"), threads=1)
+    for column in (name for name, kind in FEATURES.items() if kind == "number"):
+        known = np.unique(tensors(data.columns(tables["train"]))[column])
+        known = known[~np.isnan(known)].astype(np.float64)
+        halfway = np.unique((known[:, None] + known[None, :]).ravel() / 2).tolist()
+        inputs = tensors({name: halfway if name == column else [EXAMPLE[name]] * len(halfway) for name in FEATURES})
+        export.prove_equal(saved.predict(inputs), model.predict(pipeline, inputs))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -71,9 +71,10 @@ def test_a_failure_half_way_leaves_the_tables_before_it(folder: Path, monkeypatc
 def test_files_of_a_folder_are_one_table(folder: Path) -> None:
     file = rewrite(folder, lambda table: table)
     whole = pl.read_csv(file, infer_schema=False)
-    whole.head(10).write_csv(file)
-    whole.slice(10).write_csv(file.with_name("more.csv"))
-    manifest = prepare(configure("prepare", f"data.raw={file.parent.relative_to(folder / 'data')}"))
+    (folder / "data/many").mkdir()
+    whole.head(10).write_csv(folder / "data/many/some.csv")
+    whole.slice(10).write_csv(folder / "data/many/more.csv")
+    manifest = prepare(configure("prepare", "data.raw=many"))
     assert sum(part.rows for part in manifest.splits.values()) == len(whole)
 
 

@@ -1,6 +1,7 @@
 """A fitted pipeline written down in a form that is proven to answer as the pipeline does."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,32 @@ def to_onnx(pipeline: Pipeline) -> Any:
     """
     kinds = {"number": FloatTensorType, "category": StringTensorType}
     inputs = [(name, kinds[kind]([None, 1])) for name, kind in FEATURES.items()]
-    options = {id(pipeline): {"zipmap": False}} if TASK == "classification" else None
+    twin = _single(pipeline)
+    options = {id(twin): {"zipmap": False}} if TASK == "classification" else None
     try:
-        return skl2onnx.to_onnx(pipeline, initial_types=inputs, options=options)
+        return skl2onnx.to_onnx(twin, initial_types=inputs, options=options)
     except (skl2onnx.common.exceptions.MissingShapeCalculator, NotImplementedError, RuntimeError) as error:
         raise Problem(f"this pipeline has no ONNX form ({error}); keep it with export.format=skops") from error
+
+
+def _single(pipeline: Pipeline) -> Pipeline:
+    """Copy a pipeline with its trees' thresholds in single precision, such that every row still goes the same way.
+
+    Trees send a row left where value <= threshold. A threshold is halfway between two values, and ONNX would round it
+    to the nearest float32, which may be the very value that lies just above it. Rounded down it parts float32 values
+    exactly as before.
+    """
+    twin = deepcopy(pipeline)
+    for tree in np.ravel(getattr(twin[-1], "_predictors", [])):  # histogram gradient boosting
+        tree.nodes["num_threshold"] = _rounded_down(tree.nodes["num_threshold"])
+    for tree in np.ravel(getattr(twin[-1], "estimators_", [])):  # forests
+        tree.tree_.threshold[:] = _rounded_down(tree.tree_.threshold)
+    return twin
+
+
+def _rounded_down(values: Array) -> Array:
+    near = values.astype(np.float32)
+    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
 
 
 def audit(pipeline: Pipeline, trusted: Sequence[str]) -> Pipeline:
