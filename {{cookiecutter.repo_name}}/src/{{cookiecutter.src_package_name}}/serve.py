@@ -226,7 +226,13 @@ def main() -> None:
         sys.exit("serve: " + "; ".join(faults))
     except Problem as problem:
         sys.exit(f"serve: {problem}")
-    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=settings.grace)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=settings.grace,
+        access_log=False,  # requests are counted at /metrics
+    )
 
 
 if __name__ == "__main__":
