@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +19,9 @@ from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, FEATURES, TASK, 
 from {{ cookiecutter.src_package_name }}.serve import Served, create_app, fetch
 from {{ cookiecutter.src_package_name }}.settings import Settings
 
-from .conftest import a_number, configure
+from .conftest import ROOT, a_number, configure
+
+SOURCE = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
 @pytest.fixture
@@ -122,6 +127,13 @@ def test_the_example_in_the_documentation_works(client: TestClient) -> None:
     [example] = schema["components"]["schemas"]["Rows"]["examples"]
     assert client.post("/predict", json=example).status_code == 200
     assert client.get("/docs").status_code == 200
+
+
+def test_the_service_needs_no_training_libraries() -> None:
+    heavy = {"hydra", "matplotlib", "mlflow", "omegaconf", "onnx", "optuna", "pandas", "polars", "skl2onnx", "sklearn"}
+    code = f"import sys, {create_app.__module__}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=SOURCE)
+    assert not heavy & set(done.stdout.split())
 
 
 def test_a_model_can_lie_in_a_folder(trained: Path, tmp_path: Path) -> None:
