@@ -3,10 +3,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-python=${VENV:-.venv}/bin/python
-[ -x "$python" ] || python=python3
-if ! "$python" -c 'import yaml' 2>/dev/null; then
-  echo "jobs/submit.sh: no environment with PyYAML in it: run 'make setup' first" >&2
-  exit 1
-fi
-exec "$python" jobs/submit.py "$@"
+# `make jobs` makes the first, with the orchestrator's client; the second can print jobs, if not send them.
+for python in .venv-jobs/bin/python "${VENV:-.venv}/bin/python"; do
+  [ -x "$python" ] && exec "$python" jobs/submit.py "$@"
+done
+echo "jobs/submit.sh: there is no environment to run it in: run 'make jobs' first" >&2
+exit 1

@@ -1,0 +1,1 @@
+"""Deliberate faults, a file for each orchestrator, that its judge must find."""

@@ -1,0 +1,109 @@
+"""What is asked of the cluster, whichever orchestrator takes it: a job, its overrides, and jobs/settings.env."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+JOBS = Path(__file__).parent
+NAMES = sorted(file.stem for file in JOBS.glob("*.yaml") if file.stem not in ("cluster", "kustomization"))
+FIXED = ("infer-schedule", "jupyter", "serve", "workspace")  # changed in their files, not on the command line
+SECRET = "{{ cookiecutter.repo_name }}-env"
+
+# What kubectl's last words mean to the person who called it; the first that fits.
+UNKNOWN = "the cluster does not know you: log in again, or ask for a new kubeconfig"
+SILENT = "the cluster does not answer: is the VPN up, and `kubectl config current-context` the right one?"
+REASONS = {
+    "Unauthorized": UNKNOWN,
+    "must be logged in": UNKNOWN,
+    "provide credentials": UNKNOWN,
+    "localhost:8080": "kubectl knows no cluster: put your kubeconfig at ~/.kube/config, or name it in KUBECONFIG",
+    "refused": SILENT,
+    "no such host": SILENT,
+    "i/o timeout": SILENT,
+    "deadline exceeded": SILENT,
+    'namespaces "': "there is no such namespace: set NAMESPACE in jobs/settings.env",
+}
+
+
+class Refused(Exception):
+    """A job that cannot be sent; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job by its name, what to change of its configuration, and where and how to run it."""
+
+    job: str
+    overrides: list[str]
+    settings: dict[str, str]
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Read what the job's file holds."""
+        return list(yaml.safe_load_all((JOBS / f"{self.job}.yaml").read_text(encoding="utf-8")))
+
+    def image(self, path: str) -> str:
+        """Give an image the tag or digest that IMAGE_TAG names, unless it has one of its own."""
+        if ":" in path.rpartition("/")[2] or "@" in path:
+            return path
+        tag = self.settings["IMAGE_TAG"]
+        return f"{path}@{tag}" if tag.startswith("sha256:") else f"{path}:{tag}"
+
+    def workers(self) -> int:
+        """Say how many pods share the job."""
+        name = {"tune": "TUNE_WORKERS", "infer": "INFER_WORKERS"}.get(self.job)
+        if not name:
+            return 1
+        number = self.settings[name]
+        if not number.isdecimal() or int(number) < 1:
+            raise Refused(f"{name}={number}: a number of workers, from 1, is needed")
+        return int(number)
+
+
+def settings() -> dict[str, str]:
+    """Read jobs/settings.env; a variable of the same name in the environment wins."""
+    pairs = variables(JOBS / "settings.env")
+    return {name: os.environ.get(name, value) for name, value in pairs.items()}
+
+
+def variables(file: Path) -> dict[str, str]:
+    """Read the lines NAME=value of a file."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line.strip() and not line.startswith("#"))
+
+
+def kubectl(*words: str, namespace: str = "", text: str | None = None) -> str:
+    """Run kubectl on a text, if any, and give what it prints; raises Refused with the reason if it fails."""
+    command = ["kubectl", *([f"--namespace={namespace}"] if namespace else []), *words]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", check=False)
+    except FileNotFoundError:
+        raise Refused("kubectl is not on the PATH: see https://kubernetes.io/docs/tasks/tools") from None
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = next((reason for mark, reason in REASONS.items() if mark in said), None)
+        raise Refused(f"{reason} ({said})" if reason else f"kubectl {words[0]}: {said}")
+    return done.stdout
+
+
+def require_secret(namespace: str) -> None:
+    """See that the jobs' secret is in the namespace, if this account may look."""
+    try:
+        kubectl("get", "secret", SECRET, "--output=name", namespace=namespace)
+    except Refused as refused:
+        if "Forbidden" in str(refused):
+            return
+        if "NotFound" not in str(refused):
+            raise
+        # The same answer where the namespace is missing; in every namespace there is this account.
+        where = f"the namespace {namespace}" if namespace else "kubectl's current namespace"
+        try:
+            kubectl("get", "serviceaccount", "default", "--output=name", namespace=namespace)
+        except Refused as missing:
+            if "NotFound" in str(missing):
+                raise Refused(f"there is no {where}: set NAMESPACE in jobs/settings.env") from None
+            raise
+        raise Refused(f"there is no secret {SECRET} in {where}: run `make secrets`") from None

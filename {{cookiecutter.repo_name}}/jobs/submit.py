@@ -1,0 +1,39 @@
+"""Send a job to the cluster: the command line behind jobs/submit.sh and jobs/submit.ps1."""
+
+import argparse
+import sys
+
+import yaml
+from orchestrator import compose, send
+from request import FIXED, NAMES, Refused, Request, settings
+
+
+def main() -> None:
+    """Submit a job, or print it; exit with one line if that cannot be done."""
+    parser = argparse.ArgumentParser("jobs/submit.sh", description="Send a job to the cluster.")
+    parser.add_argument("job", nargs="?", default="", help=", ".join(NAMES))
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for the command on a laptop: model=forest")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be sent")
+    options = parser.parse_intermixed_args()
+    try:
+        request = Request(_job(options.job, options.overrides), options.overrides, settings())
+        documents = compose(request)
+        if options.dry_run:
+            text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=1000)
+            sys.stdout.buffer.write(text.encode())
+        else:
+            print(send(request, documents))
+    except Refused as refused:
+        sys.exit(f"jobs/submit.sh: {refused}")
+
+
+def _job(name: str, overrides: list[str]) -> str:
+    if name not in NAMES:
+        raise Refused(f"{name or 'no job'} is not one of: {' '.join(NAMES)}")
+    if overrides and name in FIXED:
+        raise Refused(f"{name} takes no arguments; change jobs/{name}.yaml instead")
+    return name
+
+
+if __name__ == "__main__":
+    main()
