@@ -56,6 +56,15 @@ def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess
     )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded as "told"."""
+    reports = terminalreporter.getreports("passed")
+    told = [text for report in reports for name, text in report.user_properties if name == "told"]
+    if told:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(map(str, told)))
+
+
 @pytest.fixture(scope="session")
 def render(cookies_session: Cookies) -> Render:
     """Render answers, each set of them once: look at the folder, but copy it before writing."""

@@ -5,7 +5,8 @@ import json
 import re
 
 import pytest
-from conftest import ANSWERS, CHOICES, OVERLAYS, ROOT, TEMPLATE, files
+from conftest import ANSWERS, CHOICES, OVERLAYS, ROOT, TEMPLATE, files, texts
+from specs import JOBS
 
 BASE = {name for name in files(TEMPLATE) if not name.startswith("_overlays/")}
 
@@ -19,18 +20,38 @@ def test_the_choices_of_a_question_are_the_folders(question: str) -> None:
     assert {folder.name for folder in (OVERLAYS / question).iterdir()} == set(CHOICES[question])
 
 
-@pytest.mark.parametrize(("question", "choice"), [(q, c) for q in CHOICES for c in CHOICES[q][1:]])
-def test_all_choices_of_a_question_supply_the_same_files(question: str, choice: str) -> None:
-    assert files(OVERLAYS / question / choice) == files(OVERLAYS / question / CHOICES[question][0])
+def shared(question: str) -> set[str]:
+    """The files that all choices of a question supply, which the rest of the project may name."""
+    return set.intersection(*(files(OVERLAYS / question / choice) for choice in CHOICES[question]))
+
+
+@pytest.mark.parametrize(("question", "choice"), [(q, c) for q in CHOICES for c in CHOICES[q]])
+def test_what_a_choice_alone_supplies_is_named_by_nothing_else(question: str, choice: str) -> None:
+    """So that no other file has to ask which choice was made."""
+    own = files(OVERLAYS / question / choice) - shared(question)
+    others = {
+        name: text for name, text in texts(TEMPLATE).items() if not name.startswith(f"_overlays/{question}/{choice}/")
+    }
+    named = {(name, path) for name, text in others.items() for path in own if path in text}
+    assert not named
+
+
+def test_the_choices_of_a_question_share_what_the_project_names() -> None:
+    """A page, a job or a setting that one choice lacks is a hole that the project's other files fall into."""
+    for question in CHOICES:
+        for choice in CHOICES[question]:
+            extra = {name for name in files(OVERLAYS / question / choice) - shared(question)}
+            assert not {name for name in extra if name.startswith(("docs/", "conf/", "requirements/"))}, choice
+    assert {f"jobs/{job}.yaml" for job in JOBS} <= shared("orchestrator")
 
 
 def test_no_file_has_two_sources() -> None:
-    sources = [
-        BASE,
-        *(files(OVERLAYS / question / picked[0]) for question, picked in CHOICES.items()),
-    ]
-    for one, other in itertools.combinations(sources, 2):
-        assert not one & other
+    choices = [(question, choice) for question in CHOICES for choice in CHOICES[question]]
+    for (asked, one), (other_asked, other) in itertools.combinations(choices, 2):
+        if asked != other_asked:
+            assert not files(OVERLAYS / asked / one) & files(OVERLAYS / other_asked / other)
+    for question, choice in choices:
+        assert not BASE & files(OVERLAYS / question / choice)
 
 
 @pytest.mark.parametrize("name", sorted(files(TEMPLATE)))
