@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -102,6 +103,43 @@ def test_csv_and_parquet_score_alike(trained: Path, inbox: Path, predictor: Pred
     rows.write_parquet(inbox / "b.parquet")
     score(predictor)
     assert predictions(trained, "a.csv").equals(predictions(trained, "b.parquet"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_every_file_falls_to_one_shard(count: int) -> None:
+    names = [f"part-{number}.csv" for number in range(1000)]
+    sizes = Counter(module._shard(name, count) for name in names)
+    assert sorted(sizes) == list(range(count))
+    assert min(sizes.values()) > 0.8 * len(names) / count
+
+
+def test_shards_share_the_inbox(trained: Path, inbox: Path, predictor: Predictor) -> None:
+    for number in range(8):
+        (inbox / f"{number}.csv").write_text((inbox / "ten.csv").read_text())
+    first = score(predictor, "shard.count=2", "shard.index=0")
+    pl.DataFrame([EXAMPLE]).write_csv(inbox / "late.csv")
+    second = score(predictor, "shard.count=2", "shard.index=1")
+    assert 0 < len(first) < 9
+    again = score(predictor, "shard.count=2", "shard.index=0")
+    assert {name for name, _, worked in first + second + again if worked} == {file.name for file in inbox.iterdir()}
+    assert sum(worked for _, _, worked in first + second + again) == 10
+
+
+@pytest.mark.parametrize(("count", "index"), [("2", "2"), ("2", "-1"), ("0", "0"), ("2", "one"), ("1.5", "0")])
+def test_a_shard_that_does_not_exist_is_a_problem(
+    trained: Path, inbox: Path, predictor: Predictor, count: str, index: str
+) -> None:
+    with pytest.raises(Problem, match=f"shard.count={count} shard.index={index}"):
+        score(predictor, f"shard.count={count}", f"shard.index={index}")
+
+
+def test_a_shard_without_files_says_so(
+    trained: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idle = 1 - module._shard("ten.csv", 2)
+    monkeypatch.setattr("sys.argv", ["infer", "shard.count=2", f"shard.index={idle}"])
+    module.main()
+    assert f"nothing to do: no file of the inbox falls to shard {idle} of 2" in capsys.readouterr().out
 
 
 def test_a_missing_column_is_named(trained: Path, inbox: Path, predictor: Predictor) -> None:

@@ -1,9 +1,10 @@
 """Score the inbox with the champion: files in, predictions out, with memory for one batch at a time.
 
 Predictions lie in a folder for each file, in parts of one batch each. A part appears whole, so a run that was
-interrupted goes on with the first part that is missing.
+interrupted goes on with the first part that is missing. Where the inbox is large, workers share its files out by name.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from . import data, storage
 from .cli import command
 from .data import Fault
+from .errors import Problem
 from .features import tensors
 from .predictor import Predictor, load, require_features
 from .registry import Registry
@@ -42,9 +44,17 @@ class State(BaseModel):
 
 
 def infer(config: DictConfig, predictor: Predictor, model: str) -> Iterator[tuple[str, State, bool]]:
-    """Score each file of the inbox; yields its name, its state, and whether there was anything left to do."""
+    """Score this worker's files of the inbox; yields each one's name, state, and whether there was anything left to do.
+
+    Raises Problem if the shard is not one of those that there are.
+    """
+    count, index = config.shard.count, config.shard.index
+    if not (isinstance(count, int) and isinstance(index, int) and 0 <= index < count):
+        raise Problem(f"shard.count={count} shard.index={index}: whole numbers, with an index from 0 to count - 1")
     locate = partial(storage.locate, config.storage.root)
     for item in storage.files(locate(config.data.inbox), data.SUFFIXES):
+        if _shard(item.name, count) != index:
+            continue
         file = storage.fetch(item)
         data.require(Row.model_fields, file, config.data.missing)
         folder = locate(config.data.predictions) / item.name
@@ -53,6 +63,11 @@ def infer(config: DictConfig, predictor: Predictor, model: str) -> Iterator[tupl
             yield item.name, state, False
         else:
             yield item.name, _score(file, folder, state, predictor, config), True
+
+
+def _shard(name: str, count: int) -> int:
+    """Deal a file to a worker by nothing but its name, so that it stays there whatever else the inbox holds."""
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % count
 
 
 def _resume(folder: storage.Location, source: Source) -> State:
@@ -114,10 +129,13 @@ def main(config: DictConfig) -> None:
             registry.fetch(f"models:/{name}/{version}", Path(folder)), config.threads, list(config.export.trusted)
         )
         require_features(predictor.card, FEATURES)
+        file = None
         for file, state, worked in infer(config, predictor, f"{name}/{version}"):
             done = "scored" if worked else "already scored"
             scored = state.rows - state.rejected
             print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
+        if file is None:
+            print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
 
 
 if __name__ == "__main__":
