@@ -52,14 +52,15 @@ $(TOOLS)/.complete: requirements/tools.txt $(VENV)/.complete
 COMPILE = $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header $(ARGS)
 
-# The union first; the render's files are then parts of that one resolution.
+# The union first; the render's files are then parts of that one resolution, or of the tools' if they send jobs.
 .PHONY: lock
 lock: setup  ## Pin all requirements anew, the renders' too (ARGS=--upgrade for newer versions)
 	$(COMPILE) requirements/requirements.in --output-file $(LOCKED)
 	echo uv | $(COMPILE) - --constraints $(LOCKED) --output-file requirements/uv.txt
 	$(COMPILE) requirements/tools.in --output-file requirements/tools.txt
 	find '$(PROJECT)' -path '*requirements/*.in' | while read -r file; do \
-		$(COMPILE) "$$file" --constraints $(LOCKED) --output-file "$${file%.in}.txt" || exit 1; done
+		case $$file in */jobs.in) from=requirements/tools.txt ;; *) from=$(LOCKED) ;; esac; \
+		$(COMPILE) "$$file" --constraints $$from --output-file "$${file%.in}.txt" || exit 1; done
 
 .PHONY: clean
 clean:  ## Remove what the targets made, apart from .venv
