@@ -18,6 +18,7 @@ GOOD = {
     "platform": "onprem",
     "orchestrator": "none",
     "registry_project_path": "registry.example.com/polar/penguins",
+    "ci": "gitlab",
     "organisation": "generic",
     "_extensions": ["local_extensions.Slipway"],
 }
@@ -119,7 +120,7 @@ def test_an_answer_at_the_keyboard_is_refused(place: Path) -> None:
     result = click.testing.CliRunner().invoke(
         cookiecutter,
         [str(ROOT), "-o", str(place), "--config-file", str(config)],
-        input="A {{ b\n" + "\n" * 8,
+        input="A {{ b\n" + "\n" * (len(GOOD) - 2),
     )
     assert "Nothing was written" in result.output
     assert "project_name: 'A {{ b'" in result.output

@@ -18,6 +18,8 @@ WORDS = {
     "none": r"batch/v1",
     "runai": r"run[.:-]?ai\b",
     "polyaxon": r"polyaxon",
+    "gitlab": r"gitlab-ci|\.gitlab\b|\bCI_[A-Z]",
+    "github": r"\.github\b|GITHUB_|github actions",
     "generic": r"clusters\.example\.com",
     "aisg": r"aisg|ai singapore|aisingapore",
 }

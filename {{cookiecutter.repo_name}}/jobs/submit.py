@@ -14,7 +14,11 @@ def main() -> None:
     parser.add_argument("job", nargs="?", default="", help=", ".join(NAMES))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for the command on a laptop: model=forest")
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent")
+    parser.add_argument("--list", action="store_true", help="print the names of the jobs")
     options = parser.parse_intermixed_args()
+    if options.list:
+        print("\n".join(NAMES))
+        return
     try:
         request = Request(_job(options.job, options.overrides), options.overrides, settings())
         documents = compose(request)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Run a command of a pipeline with Polyaxon's client at hand: ci/cluster.sh jobs/submit.sh train
+# CLUSTER_LOGIN is a file that holds the lines POLYAXON_HOST=… and POLYAXON_AUTH_TOKEN=…;
+# without it jobs can be printed, but not sent.
+set -euo pipefail
+
+export PATH="$PWD/.venv-jobs/bin:$PATH"
+if [ -n "${CLUSTER_LOGIN:-}" ]; then
+  set -a
+  # shellcheck source=/dev/null
+  . "$CLUSTER_LOGIN"
+  set +a
+fi
+exec "$@"
