@@ -1,0 +1,106 @@
+"""Send jobs to Polyaxon by its Python client, which answers with a number where the command line has only prose."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from request import JOBS, Refused, Request, require_secret
+
+PRESET = JOBS / "presets" / "pod.yaml"
+# The command line, of the same version and environment as this script's client.
+COMMAND = os.path.relpath(Path(sys.executable).with_name("polyaxon"))
+PATIENCE = 20  # seconds in which the server has to answer
+ANSWERS = {
+    401: f"Polyaxon at %(host)s does not know you: run `{COMMAND} login`",
+    403: f"Polyaxon at %(host)s does not let you run jobs in %(project)s: run `{COMMAND} login`, or ask for access",
+    404: f"there is no project %(project)s at %(host)s: run `{COMMAND} project create --name=%(project)s`, "
+    "or set POLYAXON_PROJECT in jobs/settings.env",
+}
+
+
+def compose(request: Request) -> list[dict[str, Any]]:
+    """Complete the job's file; the preset that Polyaxon lays over it comes second."""
+    [job] = request.documents()
+    container = job.get("component", job)["run"]["container"]
+    container["image"] = request.image(container["image"])
+    container["args"] += [_literal(word) for word in request.overrides]
+    if "matrix" in job:
+        workers = request.workers()
+        # A worker is given its number and, if the file has a name for that too, how many they are.
+        names = job["matrix"]["values"][0]
+        values = [dict(zip(names, (number, workers), strict=False)) for number in range(workers)]
+        job["matrix"] |= {"concurrency": workers, "values": values}
+    return [job, yaml.safe_load(PRESET.read_text(encoding="utf-8"))]
+
+
+def _literal(word: str) -> str:
+    """Keep a word as it was typed: to Kubernetes $(NAME) is a variable, and to Polyaxon two braces are a template."""
+    word = word.replace("$", "$$")
+    {% raw %}if "{{" in word or "{%" in word:
+        return f"{{{{ {json.dumps(word, ensure_ascii=False)} }}}}"{% endraw %}
+    return word
+
+
+def send(request: Request, documents: list[dict[str, Any]]) -> str:
+    """Make a run of the job, and say how to follow it."""
+    namespace, project = request.settings["NAMESPACE"], request.settings["POLYAXON_PROJECT"]
+    if namespace and shutil.which("kubectl"):
+        require_secret(namespace)
+    uuid = _create(documents, project, request.job)
+    run = f"--project={project} --uid={uuid}"
+    lines = [
+        f"sent   {project} {uuid}",
+        f"watch  {COMMAND} ops statuses {run} --watch",
+        f"logs   {COMMAND} ops logs {run}",
+        f"stop   {COMMAND} ops stop {run}",
+    ]
+    job = documents[0]
+    if "matrix" in job or "schedule" in job:
+        lines.append(f'runs   {COMMAND} ops ls --project={project} --query="pipeline:{uuid}"')
+    elif job["run"]["kind"] == "service":
+        lines.append(f"open   {COMMAND} ops service {run}")
+    return "\n".join(lines)
+
+
+def _create(documents: list[dict[str, Any]], project: str, job: str) -> str:
+    try:
+        from polyaxon import settings
+        from polyaxon.api import LOCALHOST
+        from polyaxon.client import RunClient
+        from polyaxon.exceptions import ApiException, PolyaxonException
+        from polyaxon.polyaxonfile import get_op_specification, get_specification
+        from urllib3.exceptions import HTTPError
+    except ImportError:
+        raise Refused("Polyaxon's client is missing: run `make jobs`") from None
+    logging.disable()  # when a call fails, the client logs its settings, the token with them
+    try:
+        operation = get_op_specification(get_specification(documents[0]), preset_files=documents[1:])
+    except (PolyaxonException, ValueError) as error:
+        raise Refused(f"Polyaxon cannot read jobs/{job}.yaml: {_line(error)}") from None
+    settings.CLIENT_CONFIG.timeout, settings.CLIENT_CONFIG.retries = PATIENCE, 0
+    host = settings.CLIENT_CONFIG.host
+    try:
+        run = RunClient(project=project, manual_exceptions_handling=True).create(content=operation)
+    except ApiException as error:
+        answer = ANSWERS.get(error.status) or f"Polyaxon at %(host)s answers {error.status}: {_line(error.body)}"
+        raise Refused(answer % {"host": host, "project": project}) from None
+    except PolyaxonException as error:
+        raise Refused(f"POLYAXON_PROJECT={project}: {_line(error)}") from None
+    except HTTPError as error:
+        known = "Polyaxon does not answer" if host != LOCALHOST else "no address of Polyaxon is set, and nobody answers"
+        raise Refused(
+            f"{known} at {host} ({str(error).rpartition(': ')[2]}): is the VPN up, or `{COMMAND} port-forward`? "
+            f"Another address: `{COMMAND} config set --host=…`"
+        ) from None
+    except ValueError:
+        raise Refused(f"what answers at {host} is not Polyaxon: run `{COMMAND} config set --host=…`") from None
+    return str(run.uuid)
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
