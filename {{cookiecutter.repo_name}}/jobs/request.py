@@ -104,6 +104,6 @@ def require_secret(namespace: str) -> None:
             kubectl("get", "serviceaccount", "default", "--output=name", namespace=namespace)
         except Refused as missing:
             if "NotFound" in str(missing):
-                raise Refused(f"there is no {where}: set NAMESPACE in jobs/settings.env") from None
+                raise Refused(f"{where} does not exist: set NAMESPACE in jobs/settings.env") from None
             raise
         raise Refused(f"there is no secret {SECRET} in {where}: run `make secrets`") from None

@@ -1,0 +1,261 @@
+"""Jobs reach Run:ai by its own client, and what goes wrong on the way is told in a line."""
+
+import json
+import shlex
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Render, run
+from specs import SENT, TOOLS, calls, dry_run, stand_in
+
+pytestmark = pytest.mark.xdist_group("jobs")
+
+CLUSTER = "71f69d83-ba66-4822-adf5-55ce55efd210"
+NAMES = {"RUNAI_PROJECT": "team-a", "RUNAI_CLUSTER": "gpu-1"}
+KEY = {"RUNAI_CLIENT_ID": "an-id", "RUNAI_CLIENT_SECRET": "hush-hush"}
+
+Submit = Callable[..., Any]
+
+
+class Console(BaseHTTPRequestHandler):
+    """Run:ai's REST interface, as far as a submission goes, with the answers that it documents."""
+
+    status = 202
+    message = "as it was told to"
+    received: list[tuple[str, str | None, Any]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.received.append((self.path, self.headers["Authorization"], body))
+        if self.path == "/api/v1/token":
+            known = body == {"grantType": "app_token", "AppId": "an-id", "AppSecret": "hush-hush"}
+            self.answer(200, {"accessToken": "a-token"}) if known else self.answer(401, {"code": 401, "message": "no"})
+        elif self.status == 202:
+            name = (body.get("metadata") or body)["name"]
+            self.answer(202, {"name": f"{name}-x7k2p" if body.get("useGivenNameAsPrefix") else name})
+        else:
+            self.answer(self.status, {"code": self.status, "message": self.message})
+
+    def do_GET(self) -> None:
+        assert self.headers["Authorization"] == "Bearer a-token"
+        if self.path.startswith("/api/v1/clusters"):
+            self.answer(200, [{"name": "gpu-1", "uuid": CLUSTER}, {"name": "gpu-2", "uuid": "another"}])
+        else:
+            assert f"clusterId=={CLUSTER}".replace("=", "%3D") in self.path
+            self.answer(200, {"projects": [{"name": "team-a", "id": "4500001"}, {"name": "team-b", "id": "4500002"}]})
+
+    def answer(self, status: int, content: Any) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+class Elsewhere(Console):
+    """A server that is not Run:ai's."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>Welcome</html>")
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[type[Console]], tuple[type[Console], str]]]:
+    servers = []
+
+    def start(kind: type[Console]) -> tuple[type[Console], str]:
+        handler = type("Fresh", (kind,), {"received": []})
+        server = HTTPServer(("127.0.0.1", 0), handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return handler, f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def project(render: Render, tmp_path: Path) -> Path:
+    """A render whose `make jobs` is the tools' environment, which has the same client."""
+    copy = Path(shutil.copytree(render(orchestrator="runai"), tmp_path / "project"))
+    (copy / ".venv-jobs").symlink_to(TOOLS.parent)
+    return copy
+
+
+def submit(project: Path, *words: str, **environment: str) -> Any:
+    path = {"PATH": environment.pop("PATH", "/usr/bin:/bin")}
+    return run("jobs/submit.sh", *words, cwd=project, no_proxy="*", **path, **environment)
+
+
+@pytest.fixture
+def console(listen: Any, tmp_path: Path) -> tuple[type[Console], dict[str, str]]:
+    handler, url = listen(Console)
+    kubectl = stand_in(tmp_path, "kubectl", "secret/my-ml-project-env")
+    return handler, {**NAMES, **KEY, **kubectl, "RUNAI_URL": url, "KUBECONFIG": "/a/file"}
+
+
+def test_a_job_is_posted_with_ids_in_place_of_names(
+    project: Path, console: tuple[type[Console], dict[str, str]]
+) -> None:
+    handler, environment = console
+    done = submit(project, "train", *SENT, **environment)
+    assert done.returncode == 0, done.stderr
+    token, (path, authorization, body) = handler.received
+    assert token[0] == "/api/v1/token"
+    assert (path, authorization) == ("/api/v1/workloads/trainings", "Bearer a-token")
+    assert (body["projectId"], body["clusterId"]) == ("4500001", CLUSTER)
+    assert shlex.split(body["spec"]["args"])[2:] == [word.replace("$", "$$") for word in SENT]
+    assert "runai training delete my-ml-project-train-x7k2p --project team-a\n" in done.stdout
+    assert "runai training logs my-ml-project-train-x7k2p --project team-a --follow\n" in done.stdout
+    # Nothing but ids differs from what --dry-run prints, and the secret is not in either's output.
+    printed = yaml.safe_load(submit(project, "train", *SENT, "--dry-run", **environment).stdout)
+    assert printed | {"projectId": "4500001", "clusterId": CLUSTER} == body
+    assert "hush" not in done.stdout + done.stderr
+    assert calls(environment)[0][0] == [
+        "--namespace=runai-team-a", "get", "secret", "my-ml-project-env", "--output=name",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("job", "path"),
+    [
+        ("doctor", "/api/v1/workloads/trainings"),
+        ("workspace", "/api/v1/workloads/workspaces"),
+        ("jupyter", "/api/v1/workloads/workspaces"),
+        ("serve", "/api/v1/workloads/inferences"),
+        ("infer-schedule", "/api/v2/workloads"),
+    ],
+)
+def test_each_kind_has_its_address(
+    project: Path, console: tuple[type[Console], dict[str, str]], job: str, path: str
+) -> None:
+    handler, environment = console
+    done = submit(project, job, **environment)
+    assert done.returncode == 0, done.stderr
+    assert handler.received[-1][0] == path
+    assert done.stdout.startswith("sent   my-ml-project-")
+    if job == "infer-schedule":
+        body = handler.received[-1][2]
+        assert (body["metadata"]["projectId"], body["metadata"]["clusterId"]) == ("4500001", CLUSTER)
+        template = body["manifest"]["spec"]["jobTemplate"]["spec"]["template"]
+        assert template["metadata"]["labels"]["runai/queue"] == "team-a"
+
+
+def test_each_worker_is_a_workload(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+    handler, environment = console
+    done = submit(project, "tune", "study.trials=8", **environment, TUNE_WORKERS="3")
+    assert done.returncode == 0, done.stderr
+    sent = [body["spec"]["args"] for _, _, body in handler.received[1:]]
+    assert sent == [f"-m my_ml_project.tune study.worker={n} study.trials=8" for n in range(3)]
+    assert done.stdout.count("stop   ") == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "advice"),
+    [
+        (400, "bad field", "cannot read the body: bad field"),
+        (403, "", "may not do this in the project"),
+        (409, "", "a workload of this name already"),
+        (422, "image is mandatory", "does not accept the body: image is mandatory"),
+        (422, "quota exceeded for project team-a", "quota exceeded for project team-a"),
+        (500, "", "Run:ai answered 500"),
+    ],
+)
+def test_a_refusal_is_told_in_a_line(
+    project: Path, console: tuple[type[Console], dict[str, str]], status: int, message: str, advice: str
+) -> None:
+    handler, environment = console
+    handler.status, handler.message = status, message
+    done = submit(project, "train", **environment)
+    assert done.returncode == 1
+    assert f"Run:ai answered {status}" in done.stderr
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        ({"RUNAI_CLIENT_SECRET": "wrong"}, "Run:ai answered 401: RUNAI_CLIENT_ID or RUNAI_CLIENT_SECRET is wrong"),
+        ({"RUNAI_CLIENT_SECRET": "", "RUNAI_CLIENT_ID": ""}, "RUNAI_CLIENT_ID, RUNAI_CLIENT_SECRET not set"),
+        (
+            {"RUNAI_PROJECT": "team-x"},
+            "RUNAI_PROJECT=team-x: there is no such project on gpu-1; there is team-a, team-b",
+        ),
+        ({"RUNAI_CLUSTER": "gpu"}, "RUNAI_CLUSTER=gpu: there is no such cluster; there is gpu-1, gpu-2"),
+        ({"RUNAI_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not answer"),
+        ({"RUNAI_URL": "my-team.run.ai"}, "RUNAI_URL=my-team.run.ai: an address is needed"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_a_line(
+    project: Path, console: tuple[type[Console], dict[str, str]], change: dict[str, str], advice: str
+) -> None:
+    done = submit(project, "train", **console[1] | change)
+    assert done.returncode == 1
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "hush" not in done.stderr
+
+
+def test_another_server_is_told_apart(project: Path, listen: Any) -> None:
+    _, url = listen(Elsewhere)
+    done = submit(project, "train", **NAMES, **KEY, RUNAI_URL=url)
+    assert done.returncode == 1
+    assert f"{url} does not answer as Run:ai does" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("refuse", "advice"),
+    [
+        ({"secret": 'Error from server (NotFound): secrets "my-ml-project-env" not found'}, "run `make secrets`"),
+        (
+            {
+                "secret": 'Error from server (NotFound): secrets "my-ml-project-env" not found',
+                "serviceaccount": 'Error from server (NotFound): serviceaccounts "default" not found',
+            },
+            "the namespace runai-team-a does not exist",
+        ),
+        ({"secret": "error: You must be logged in to the server (Unauthorized)"}, "the cluster does not know you"),
+    ],
+)
+def test_a_missing_secret_is_told_before_anything_is_sent(
+    project: Path,
+    console: tuple[type[Console], dict[str, str]],
+    tmp_path: Path,
+    refuse: dict[str, str],
+    advice: str,
+) -> None:
+    handler, environment = console
+    done = submit(project, "train", **environment | stand_in(tmp_path, "kubectl", "", refuse))
+    assert done.returncode == 1
+    assert advice in done.stderr
+    assert not handler.received
+
+
+def test_without_the_client_there_is_one_line(render: Render) -> None:
+    environment = {**NAMES, **KEY, "RUNAI_URL": "http://127.0.0.1:9"}
+    done = run(
+        "jobs/submit.sh", "train", cwd=render(orchestrator="runai"), VENV=str(TOOLS.parents[1] / ".venv"), **environment
+    )
+    assert done.returncode == 1
+    assert done.stderr == "jobs/submit.sh: Run:ai's client is missing: run `make jobs`\n"
+
+
+def test_what_is_printed_holds_no_secret(render: Render) -> None:
+    text = dry_run(render(orchestrator="runai"), "train")
+    [body] = yaml.safe_load_all(text)
+    held = [variable for variable in body["spec"]["environmentVariables"] if "secret" in variable]
+    assert held
+    assert all(variable.keys() == {"name", "secret"} for variable in held)

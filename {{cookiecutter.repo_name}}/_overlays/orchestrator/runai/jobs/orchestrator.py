@@ -1,0 +1,158 @@
+"""Run:ai: a body of its REST interface is completed, and posted by its own Python client."""
+
+import json
+import logging
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from request import JOBS, SECRET, Refused, Request, require_secret, variables
+
+KINDS = {"serve": "inference", "workspace": "workspace", "jupyter": "workspace"}  # all others are trainings
+NEEDED = ("RUNAI_URL", "RUNAI_PROJECT", "RUNAI_CLUSTER", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
+ADVICE = {
+    400: "it cannot read the body",
+    401: "RUNAI_CLIENT_ID or RUNAI_CLIENT_SECRET is wrong, or the access key has expired",
+    403: "the access key may not do this in the project",
+    404: "RUNAI_URL is not the address of a Run:ai console",
+    409: "there is a workload of this name already: delete it first, as `runai workload list` shows it",
+    422: "it does not accept the body",
+}
+WATCH = """\
+sent   {name}
+watch  runai {kind} describe {name} --project {project}
+logs   runai {kind} logs {name} --project {project} --follow
+stop   runai {kind} delete {name} --project {project}"""
+SCHEDULED = """\
+sent   {name}
+watch  kubectl --namespace={namespace} get jobs --watch
+stop   kubectl --namespace={namespace} delete cronjob/{name}"""
+
+
+def compose(request: Request) -> list[dict[str, Any]]:
+    """Complete the job's body, once for each worker: Run:ai has no number that it would tell the pods of one apart by.
+
+    Project and cluster stand in it by their names; their ids, which Run:ai wants, are looked up when it is sent.
+    """
+    if request.job == "infer-schedule":
+        return [_scheduled(request)]
+    workers = request.workers()
+    return [_complete(request, _words(request.job, worker, workers)) for worker in range(workers)]
+
+
+def _words(job: str, worker: int, workers: int) -> list[str]:
+    if job == "tune":
+        return [f"study.worker={worker}"]
+    return [f"shard.index={worker}", f"shard.count={workers}"] if job == "infer" else []
+
+
+def _complete(request: Request, words: list[str]) -> dict[str, Any]:
+    [body] = request.documents()
+    spec = body["spec"]
+    spec["image"] = request.image(spec["image"])
+    # $$, because Kubernetes expands $(NAME); quoted, because Run:ai splits the line as a shell does.
+    quoted = [shlex.quote(word.replace("$", "$$")) for word in [*words, *request.overrides]]
+    spec["args"] = " ".join([spec["args"], *quoted])
+    names = variables(JOBS.parent / ".env.example")
+    spec["environmentVariables"] += [{"name": name, "secret": {"name": SECRET, "key": name}} for name in names]
+    return {**body, **_place(request)}
+
+
+def _scheduled(request: Request) -> dict[str, Any]:
+    [manifest] = request.documents()
+    template = manifest["spec"]["jobTemplate"]["spec"]["template"]
+    template["metadata"]["labels"]["runai/queue"] = request.settings["RUNAI_PROJECT"]
+    [container] = template["spec"]["containers"]
+    container["image"] = request.image(container["image"])
+    return {"metadata": {"name": manifest["metadata"]["name"], **_place(request)}, "manifest": manifest}
+
+
+def _place(request: Request) -> dict[str, str]:
+    return {"projectId": request.settings["RUNAI_PROJECT"], "clusterId": request.settings["RUNAI_CLUSTER"]}
+
+
+def send(request: Request, documents: list[dict[str, Any]]) -> str:
+    """Post the bodies, and say how to follow what they start."""
+    chosen = {**{name: os.environ.get(name, "") for name in NEEDED}, **request.settings}
+    missing = [name for name in NEEDED if not chosen[name]]
+    if missing:
+        raise Refused(f"{', '.join(missing)} not set; docs/guide/jobs.md says where each comes from")
+    project = chosen["RUNAI_PROJECT"]
+    namespace = chosen["NAMESPACE"] or f"runai-{project}"
+    if shutil.which("kubectl") and (os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()):
+        require_secret(namespace)  # Run:ai would take the job, and its pods would wait for ever
+    kind = KINDS.get(request.job, "training")
+    lines = []
+    with _client(chosen) as client:
+        ids = _ids(client, project, chosen["RUNAI_CLUSTER"])
+        for body in documents:
+            if "manifest" in body:
+                answer = client.call_api("POST", "/api/v2/workloads", body=body | {"metadata": body["metadata"] | ids})
+                name = answer.data.get("name") or body["metadata"]["name"]
+                lines.append(SCHEDULED.format(name=name, namespace=namespace))
+            else:
+                answer = client.call_api("POST", f"/api/v1/workloads/{kind}s", body=body | ids)
+                lines.append(WATCH.format(kind=kind, name=answer.data["name"], project=project))
+    return "\n".join(lines)
+
+
+@contextmanager
+def _client(chosen: dict[str, str]) -> Iterator[Any]:
+    """Log in; what goes wrong from there on is told in a line."""
+    try:
+        from runai.api_client import ApiClient
+        from runai.configuration import Configuration
+        from runai.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+    except ImportError:
+        raise Refused("Run:ai's client is missing: run `make jobs`") from None
+    logging.disable()  # the client says in several lines what is said in one below
+    url = chosen["RUNAI_URL"]
+    if not url.startswith(("http://", "https://")):
+        raise Refused(f"RUNAI_URL={url}: an address is needed, such as https://my-team.run.ai")
+    try:
+        with ApiClient(
+            Configuration(
+                client_id=chosen["RUNAI_CLIENT_ID"],
+                client_secret=chosen["RUNAI_CLIENT_SECRET"],
+                runai_base_url=url,
+                ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
+                retry_enabled=False,  # a post that was answered late would be sent twice
+                auto_refresh_token=False,
+            )
+        ) as client:
+            yield client
+    except ApiException as error:
+        raise Refused(f"Run:ai answered {error.status}: {_advice(error.status, error.data)}") from None
+    except HTTPError as error:
+        raise Refused(f"{url} does not answer ({type(error).__name__}): is the VPN up, and RUNAI_URL right?") from None
+    except json.JSONDecodeError:
+        raise Refused(f"{url} does not answer as Run:ai does: is RUNAI_URL right?") from None
+    except ValueError:  # the client's way to say that there was no token in the answer
+        raise Refused(f"Run:ai answered 401: {ADVICE[401]}") from None
+
+
+def _advice(status: int, data: Any) -> str:
+    said = data.get("message") if isinstance(data, dict) else None
+    return ": ".join(filter(None, [ADVICE.get(status), said])) or "try again later"
+
+
+def _ids(client: Any, project: str, cluster: str) -> dict[str, str]:
+    """Find the ids that Run:ai gave a project and its cluster."""
+    clusters = {item["name"]: item["uuid"] for item in client.call_api("GET", "/api/v1/clusters").data}
+    if cluster not in clusters:
+        raise Refused(f"RUNAI_CLUSTER={cluster}: there is no such cluster; there is {_list(clusters)}")
+    query = [("filterBy", f"clusterId=={clusters[cluster]}"), ("limit", 500)]
+    found = client.call_api("GET", "/api/v1/org-unit/projects", query_params=query).data
+    projects = {item["name"]: item["id"] for item in found["projects"]}
+    if project not in projects:
+        raise Refused(f"RUNAI_PROJECT={project}: there is no such project on {cluster}; there is {_list(projects)}")
+    return {"projectId": str(projects[project]), "clusterId": clusters[cluster]}
+
+
+def _list(names: dict[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "none that this access key may see"
