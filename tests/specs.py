@@ -27,8 +27,10 @@ Stand = Callable[..., dict[str, str]]
 
 def submit(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Call jobs/submit.sh of a render."""
-    venv = str(Path(sys.executable).parents[1])
-    return run("jobs/submit.sh", *words, cwd=project, VENV=venv, **environment)
+    venv = Path(sys.executable).parents[1]
+    # The tools' kubectl comes last, for machines that have none.
+    path = os.pathsep.join([environment.pop("PATH", os.environ["PATH"]), str(TOOLS.absolute())])
+    return run("jobs/submit.sh", *words, cwd=project, VENV=str(venv), PATH=path, **environment)
 
 
 @functools.cache
@@ -59,6 +61,7 @@ def judge(orchestrator: str, *texts: str) -> list[Verdict]:
 STAND_IN = """\
 #!/bin/sh
 # Keeps each call's words and what it is given, and answers as it is told to, by the first word where that matters.
+case $1 in kustomize) exec "$REAL" "$@" ;; esac
 number=$(ls "$RECORD" | grep -c words)
 printf '%s\\n' "$@" > "$RECORD/words-$number"
 for word; do case $word in --file=*) cat "${word#--file=}" > "$RECORD/sent-$number" ;; esac; done
@@ -78,10 +81,13 @@ def stand_in(folder: Path, name: str, answer: str, refuse: dict[str, str] | None
     record = folder / f"{name}-calls"
     record.mkdir(exist_ok=True)
     for word, text in (refuse or {}).items():
+        (record / f"refuse-{word}").parent.mkdir(exist_ok=True)
         (record / f"refuse-{word}").write_text(text)
     (folder / name).write_text(STAND_IN)
     (folder / name).chmod(0o755)
-    return {"PATH": os.pathsep.join([str(folder), os.environ["PATH"]]), "RECORD": str(record), "ANSWER": answer}
+    path = os.pathsep.join([str(folder), os.environ["PATH"]])
+    real = str((TOOLS / name).absolute())  # does what needs no cluster
+    return {"PATH": path, "RECORD": str(record), "ANSWER": answer, "REAL": real}
 
 
 def calls(environment: dict[str, str]) -> list[tuple[list[str], str]]:
