@@ -64,6 +64,16 @@ def test_a_run_takes_no_other_run_for_itself(registry: Registry, monkeypatch: py
     assert registry.client.get_run(child).data.tags["mlflow.parentRunId"] == parent
 
 
+def test_a_run_names_the_job_that_made_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "job" not in registry.client.get_run(registry.create("on a laptop")).data.tags
+    monkeypatch.setenv("JOB", "train-x7k2p")
+    made = registry.create("on a cluster", tags={"study": "one"})
+    tags = registry.client.get_run(made).data.tags
+    assert (tags["job"], tags["study"]) == ("train-x7k2p", "one")
+    [found] = registry.client.search_runs([registry.experiment], "tags.job = 'train-x7k2p'")
+    assert found.info.run_id == made
+
+
 def test_a_run_that_raises_is_marked_as_failed(registry: Registry) -> None:
     run_id = registry.create("fails")
     with pytest.raises(RuntimeError), registry.record(run_id):

@@ -91,8 +91,9 @@ class Registry:
     def create(self, name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> str:
         """Create a run, inside another one if there is a parent; returns its id."""
         lineage = {"mlflow.parentRunId": parent} if parent else {}
-        created = self.client.create_run(self.experiment, run_name=name, tags=resolve_tags({**lineage, **(tags or {})}))
-        return str(created.info.run_id)
+        job = {"job": os.environ["JOB"]} if os.environ.get("JOB") else {}  # what the cluster calls this pod's work
+        all_tags = resolve_tags({**lineage, **job, **(tags or {})})
+        return str(self.client.create_run(self.experiment, run_name=name, tags=all_tags).info.run_id)
 
     @contextmanager
     def record(self, run_id: str) -> Iterator[Run]:

@@ -1,0 +1,107 @@
+"""Secrets reach the cluster whole, and nobody else; a list that has drifted apart is refused."""
+
+import base64
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CHOICES, Render, run
+from specs import calls, stand_in
+
+LOGIN = {"REGISTRY_USER": "robot$team", "REGISTRY_PASSWORD": "hush-registry"}
+
+
+@pytest.fixture(params=CHOICES["platform"])
+def project(render: Render, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A render with an .env that is filled in, and a file to keep."""
+    copy = Path(shutil.copytree(render(platform=request.param), tmp_path / "project"))
+    lines = (copy / ".env.example").read_text(encoding="utf-8").splitlines()
+    filled = [f"{line}hush-{line[:-1].lower()}=$x" if line.endswith("=") else line for line in lines]
+    (copy / ".env").write_text("\n".join(filled) + "\n", encoding="utf-8")
+    (copy / "secrets").mkdir()
+    (copy / "secrets" / "ca.crt").write_text("hush-certificate\n", encoding="utf-8")
+    return copy
+
+
+def secrets(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run("python", "jobs/credentials.py", *words, cwd=project, **environment)
+
+
+def opened(manifest: dict[str, Any]) -> dict[str, str]:
+    return {name: base64.b64decode(value).decode() for name, value in manifest["data"].items()}
+
+
+def names(file: Path) -> set[str]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+
+
+def test_they_arrive_by_standard_input_only(project: Path, tmp_path: Path) -> None:
+    environment = stand_in(tmp_path, "kubectl", "secret/x serverside-applied") | LOGIN | {"NAMESPACE": "team"}
+    done = secrets(project, **environment)
+    assert done.returncode == 0, done.stderr
+    env, files, registry = [json.loads(text) for _, text in calls(environment)]
+    assert [m["metadata"]["name"] for m in (env, files, registry)] == [
+        "my-ml-project-env",
+        "my-ml-project-files",
+        "my-ml-project-registry",
+    ]
+    assert opened(env) == {name: f"hush-{name.lower()}=$x" for name in names(project / ".env.example")}
+    assert opened(files) == {"ca.crt": "hush-certificate\n"}
+    [(host, login)] = json.loads(opened(registry)[".dockerconfigjson"])["auths"].items()
+    assert (host, base64.b64decode(login["auth"]).decode()) == ("registry.example.com", "robot$team:hush-registry")
+    for words, _ in calls(environment):
+        assert words[:3] == ["--namespace=team", "apply", "--server-side"]
+        assert "hush" not in " ".join(words)
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_the_lines_of_kubectl_hold_no_value(project: Path, tmp_path: Path) -> None:
+    environment = stand_in(tmp_path, "kubectl", "")
+    done = secrets(project, "--dry-run", **environment)
+    assert done.stdout.splitlines()[:2] == [
+        "kubectl create secret generic my-ml-project-env --from-env-file=.env",
+        "kubectl create secret generic my-ml-project-files --from-file=secrets/ca.crt",
+    ]
+    assert "hush" not in done.stdout
+    assert not calls(environment)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "advice"),
+    [
+        ("STORAGE_ROOT=", "STORAGE_ROOTS=", "STORAGE_ROOT is not in .env; STORAGE_ROOTS is not in .env.example"),
+        ("OPTUNA_STORAGE=hush-optuna_storage=$x", "OPTUNA_STORAGE=", "OPTUNA_STORAGE is empty"),
+        ("=hush-mlflow_tracking_password=$x", '="hush"', "MLFLOW_TRACKING_PASSWORD has quotes around it"),
+    ],
+)
+def test_what_has_drifted_apart_is_refused(project: Path, tmp_path: Path, old: str, new: str, advice: str) -> None:
+    text = (project / ".env").read_text(encoding="utf-8")
+    assert old in text
+    (project / ".env").write_text(text.replace(old, new, 1), encoding="utf-8")
+    environment = stand_in(tmp_path, "kubectl", "") | LOGIN
+    done = secrets(project, **environment)
+    assert done.returncode == 1
+    assert advice in done.stderr
+    assert "hush" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not calls(environment)
+
+
+def test_a_missing_file_and_a_refusal_get_one_line(project: Path, tmp_path: Path) -> None:
+    refuse = {"apply": "error: You must be logged in to the server (Unauthorized)"}
+    done = secrets(project, **stand_in(tmp_path, "kubectl", "", refuse), **LOGIN)
+    assert done.returncode == 1
+    assert "make secrets: the cluster does not know you" in done.stderr
+    (project / ".env").unlink()
+    done = secrets(project, **LOGIN)
+    assert done.stderr == "make secrets: there is no .env: copy .env.example to .env, and fill it in\n"
+
+
+def test_the_guide_explains_every_name(project: Path) -> None:
+    page = (project / "docs" / "guide" / "platform.md").read_text(encoding="utf-8")
+    for name in names(project / ".env.example") - {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}:
+        assert f"`{name}`" in page, name
