@@ -15,7 +15,7 @@ from conftest import CHOICES, CONTEXTS, OVERLAYS, TEMPLATE, Render, files, texts
 WORDS = {
     "onprem": r"s3://|boto3|\bAWS_|MLFLOW_S3_|on.prem",
     "gcp": r"gs://|gcloud|google[ ._-]?(cloud|apis|application)|\bgcp\b|artifact registry",
-    "none": r"batch/v1",
+    "none": r"kubectl kustomize|kustomize\.config",
     "runai": r"run[.:-]?ai\b",
     "polyaxon": r"polyaxon",
     "gitlab": r"gitlab-ci|\.gitlab\b|\bCI_[A-Z]",

@@ -41,8 +41,8 @@ def compose(request: Request) -> list[dict[str, Any]]:
 def _literal(word: str) -> str:
     """Keep a word as it was typed: to Kubernetes $(NAME) is a variable, and to Polyaxon two braces are a template."""
     word = word.replace("$", "$$")
-    {% raw %}if "{{" in word or "{%" in word:
-        return f"{{{{ {json.dumps(word, ensure_ascii=False)} }}}}"{% endraw %}
+    if any("{" + mark in word for mark in "{%"):
+        return "{" * 2 + f" {json.dumps(word, ensure_ascii=False)} " + "}" * 2
     return word
 
 
