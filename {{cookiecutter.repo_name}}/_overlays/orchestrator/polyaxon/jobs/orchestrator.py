@@ -41,7 +41,7 @@ def compose(request: Request) -> list[dict[str, Any]]:
 def _literal(word: str) -> str:
     """Keep a word as it was typed: to Kubernetes $(NAME) is a variable, and to Polyaxon two braces are a template."""
     word = word.replace("$", "$$")
-    if any("{" + mark in word for mark in "{%"):
+    if any("{" + mark in word for mark in ("{", "%")):
         return "{" * 2 + f" {json.dumps(word, ensure_ascii=False)} " + "}" * 2
     return word
 
