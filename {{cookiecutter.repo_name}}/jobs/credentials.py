@@ -10,20 +10,19 @@ import getpass
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from request import JOBS, Refused, kubectl, settings, variables
 
 NAME = "{{ cookiecutter.repo_name }}"
-REGISTRY = "{{ cookiecutter.registry_project_path }}".split("/")[0]
+REGISTRY = "{{ cookiecutter.registry_project_path.split('/')[0] }}"
 PROJECT = JOBS.parent
 
 
 def main() -> None:
     """Make the secrets, or print the commands that would."""
     parser = argparse.ArgumentParser("make secrets", description="Give the cluster what .env and secrets/ hold.")
-    parser.add_argument("--dry-run", action="store_true", help="print kubectl's lines, without values, and send nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print kubectl's lines, and send nothing")
     parser.add_argument("--no-registry", action="store_true", help="leave the login to the registry as it is")
     options = parser.parse_args()
     try:
@@ -52,7 +51,8 @@ def _values() -> dict[str, str]:
     faults = [f"{name} is not in .env" for name in wanted.keys() - given.keys()]
     faults += [f"{name} is not in .env.example" for name in given.keys() - wanted.keys()]
     faults += [f"{name} is empty" for name, value in given.items() if name in wanted and not value.strip()]
-    faults += [f"{name} has quotes around it, which would become part of it" for name, value in given.items() if _quoted(value)]
+    quoted = [name for name, value in given.items() if _quoted(value)]
+    faults += [f"{name} has quotes around it, which would become part of it" for name in quoted]
     if faults:
         advice = "fill in .env, or take what the team has no use for out of both files"
         raise Refused(f"{'; '.join(sorted(faults))}: {advice}")

@@ -11,7 +11,7 @@ import yaml
 JOBS = Path(__file__).parent
 NAMES = sorted(file.stem for file in JOBS.glob("*.yaml") if file.stem not in ("cluster", "kustomization"))
 FIXED = ("infer-schedule", "jupyter", "serve", "workspace")  # changed in their files, not on the command line
-SECRET = "{{ cookiecutter.repo_name }}-env"
+HOLDER = "{{ cookiecutter.repo_name }}-env"  # the secret with the jobs' variables
 
 # What kubectl's last words mean to the person who called it; the first that fits.
 UNKNOWN = "the cluster does not know you: log in again, or ask for a new kubeconfig"
@@ -92,7 +92,7 @@ def kubectl(*words: str, namespace: str = "", text: str | None = None) -> str:
 def require_secret(namespace: str) -> None:
     """See that the jobs' secret is in the namespace, if this account may look."""
     try:
-        kubectl("get", "secret", SECRET, "--output=name", namespace=namespace)
+        kubectl("get", "secret", HOLDER, "--output=name", namespace=namespace)
     except Refused as refused:
         if "Forbidden" in str(refused):
             return
@@ -106,4 +106,4 @@ def require_secret(namespace: str) -> None:
             if "NotFound" in str(missing):
                 raise Refused(f"{where} does not exist: set NAMESPACE in jobs/settings.env") from None
             raise
-        raise Refused(f"there is no secret {SECRET} in {where}: run `make secrets`") from None
+        raise Refused(f"there is no secret {HOLDER} in {where}: run `make secrets`") from None

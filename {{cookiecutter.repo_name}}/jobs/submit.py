@@ -12,7 +12,7 @@ def main() -> None:
     """Submit a job, or print it; exit with one line if that cannot be done."""
     parser = argparse.ArgumentParser("jobs/submit.sh", description="Send a job to the cluster.")
     parser.add_argument("job", nargs="?", default="", help=", ".join(NAMES))
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for the command on a laptop: model=forest")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as on a laptop: model=forest")
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs")
     options = parser.parse_intermixed_args()

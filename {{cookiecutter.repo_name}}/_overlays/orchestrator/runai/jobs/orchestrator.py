@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from request import JOBS, SECRET, Refused, Request, require_secret, variables
+from request import HOLDER, JOBS, Refused, Request, require_secret, variables
 
 KINDS = {"serve": "inference", "workspace": "workspace", "jupyter": "workspace"}  # all others are trainings
 NEEDED = ("RUNAI_URL", "RUNAI_PROJECT", "RUNAI_CLUSTER", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
@@ -58,7 +58,7 @@ def _complete(request: Request, words: list[str]) -> dict[str, Any]:
     quoted = [shlex.quote(word.replace("$", "$$")) for word in [*words, *request.overrides]]
     spec["args"] = " ".join([spec["args"], *quoted])
     names = variables(JOBS.parent / ".env.example")
-    spec["environmentVariables"] += [{"name": name, "secret": {"name": SECRET, "key": name}} for name in names]
+    spec["environmentVariables"] += [{"name": name, "secret": {"name": HOLDER, "key": name}} for name in names]
     return {**body, **_place(request)}
 
 
