@@ -108,7 +108,7 @@ def test_a_live_project_can_change_its_mind(question: str, project: Path, render
 
     assert contents(project) == contents(render(**answer)) | {"notes.md": b"Ours.\n"}
     changed = git(project, "status", "--porcelain", "--untracked-files=all").split()[1::2]
-    overlay = files(OVERLAYS / question / answer[question])
+    overlay = set().union(*(files(OVERLAYS / question / choice) for choice in CHOICES[question]))
     assert set(changed) <= overlay | {".cruft.json"}
 
 

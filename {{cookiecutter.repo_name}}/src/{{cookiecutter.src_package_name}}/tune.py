@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sklearn.pipeline import Pipeline
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from tqdm import tqdm
 
 from . import data, model, prepared, storage
@@ -78,7 +79,11 @@ def _await_run(study: optuna.Study) -> None:
 
 def _storage(address: str) -> BaseStorage:
     if "://" in address:
-        return get_storage(address)
+        try:
+            return get_storage(address)
+        except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
+            time.sleep(2)
+            return get_storage(address)
     return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
 
 
