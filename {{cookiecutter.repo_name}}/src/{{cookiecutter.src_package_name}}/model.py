@@ -83,7 +83,9 @@ def predict(pipeline: Pipeline, inputs: Tensors) -> Predicted:
 
 
 def _log_loss(truth: Array, said: Predicted) -> float:
-    return float(metrics.log_loss(truth, said.probabilities, labels=list(said.classes or ())))
+    # In single precision a sure prediction may come out a hair above 1.
+    probabilities = np.clip(said.probabilities, 0, 1)
+    return float(metrics.log_loss(truth, probabilities, labels=list(said.classes or ())))
 
 
 def _auc(truth: Array, said: Predicted) -> float:
