@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHOICES, Render, files
+from conftest import CHOICES, Render
 from pods import Machine, pods
 from servers import BUCKET, MODELS, Database, Store, Tracking, gcs, mlflow, postgres, s3
 

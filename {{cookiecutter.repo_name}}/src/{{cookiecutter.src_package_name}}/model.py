@@ -83,6 +83,7 @@ def predict(pipeline: Pipeline, inputs: Tensors) -> Predicted:
 
 
 def _log_loss(truth: Array, said: Predicted) -> float:
+    assert said.probabilities is not None
     # In single precision a sure prediction may come out a hair above 1.
     probabilities = np.clip(said.probabilities, 0, 1)
     return float(metrics.log_loss(truth, probabilities, labels=list(said.classes or ())))
