@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,3 +108,14 @@ def test_a_pickle_is_no_model(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf):
         onnxruntime.InferenceSession(tmp_path / "model.onnx")
+
+
+def test_using_a_model_tells_nobody(tables: dict[str, pl.DataFrame], tmp_path: Path) -> None:
+    """ONNX Runtime's reports begin with a file in the scratch folder."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(export.to_onnx(fitted(QUICK, tables)).SerializeToString())
+    (scratch := tmp_path / "scratch").mkdir()
+    words = "import sys, {{ cookiecutter.src_package_name }}, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    environment = {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", words, file], check=True, env=environment)
+    assert not list(scratch.iterdir())
