@@ -9,7 +9,7 @@ LOCKED = requirements/requirements.txt
 
 .PHONY: help
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup  ## Render the defaults into build/, and take them from raw data to a prediction
@@ -18,6 +18,10 @@ demo: setup  ## Render the defaults into build/, and take them from raw data to 
 .PHONY: test
 test: setup tools  ## Run the whole suite
 	TOOLS=$(abspath $(TOOLS)) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: test-all
+test-all: setup tools  ## Run the suite and every long proof, in every combination: an hour or more
+	TOOLS=$(abspath $(TOOLS)) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m '' $(ARGS)
 
 .PHONY: lint
 lint: setup  ## Check the style and types of the template's own code
