@@ -47,10 +47,12 @@ $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 .PHONY: tools
 tools: $(TOOLS)/.complete  ## Make .venv-tools, with what judges job specs, container files and pipelines
 
-$(TOOLS)/.complete: requirements/tools.txt $(VENV)/.complete
+$(TOOLS)/.complete: requirements/tools.txt requirements/package-lock.json $(VENV)/.complete
 	@$(PYTHON) -m venv $(TOOLS)
 	@$(BIN)/uv pip install --quiet --system-certs --python $(TOOLS)/bin/python --require-hashes --compile-bytecode -r $< \
 		|| $(TOOLS)/bin/python -m pip install --quiet --require-hashes -r $<
+	@cp requirements/package.json requirements/package-lock.json $(TOOLS)
+	@cd $(TOOLS) && PATH=$$PWD/bin:$$PATH npm ci --silent
 	@touch $@
 
 COMPILE = $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
