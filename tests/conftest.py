@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pytest_cookies.plugin import Cookies
+from sites import database, logs, site  # noqa: F401 - fixtures, for whoever needs servers
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.repo_name}}"

@@ -13,6 +13,7 @@ import yaml
 from servers import BIN
 from specs import submit
 
+HELD = ("conf", "src")  # what docker/pipeline.Dockerfile copies
 PATIENCE = 300  # seconds for a command
 
 
@@ -79,8 +80,14 @@ class Machine:
     def __post_init__(self) -> None:
         for name in ("app", "tmp", "logs"):
             (self.folder / name).mkdir(parents=True)
-        for name in ("conf", "src"):  # what docker/pipeline.Dockerfile copies
+        for name in HELD:
             shutil.copytree(self.project / name, self.folder / "app" / name)
+
+    def untouched(self) -> bool:
+        """Whether the image holds what it held: in a pod its file system can only be read."""
+        image = self.folder / "app"
+        held = {path.relative_to(image) for path in image.rglob("*")}
+        return all(path.parts[0] in HELD and (self.project / path).exists() for path in held)
 
     def start(self, pod: Pod, **more: str) -> "Process":
         """Start a pod's command."""

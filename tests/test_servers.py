@@ -1,92 +1,25 @@
 """The commands that jobs hold, on servers that check who asks: from the bucket to the service, and what goes wrong."""
 
-import base64
 import re
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHOICES, Render
+from conftest import CHOICES
 from pods import Machine, pods
-from servers import BUCKET, MODELS, Database, Store, Tracking, gcs, mlflow, postgres, s3
+from servers import BUCKET, MODELS
+from sites import Site
 
 from tools import demo
 
 # All on one worker, which starts each server once.
 pytestmark = pytest.mark.xdist_group("servers")
 
-STORES = {"onprem": s3, "gcp": gcs}
 SMALL = ["experiment=small"]
 TRIALS, WORKERS, SHARDS = 6, 3, 2
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the servers' logs are."""
-    return tmp_path_factory.mktemp("servers")
-
-
-@pytest.fixture(scope="module")
-def database(folder: Path) -> Iterator[Database]:
-    with postgres(folder) as database:
-        yield database
-
-
-@dataclass
-class Site:
-    """A platform's servers, and the project that was rendered for it."""
-
-    platform: str
-    project: Path
-    store: Store
-    tracking: Tracking
-    database: Database
-    environment: dict[str, str]  # what the jobs' secret holds
-
-    def secrets(self) -> list[str]:
-        """All that must not be told, in the forms that it is sent in."""
-        login = f"jobs:{self.environment['MLFLOW_TRACKING_PASSWORD']}"
-        sent = base64.b64encode(login.encode()).decode()
-        return [self.database.password, *self.store.secrets, *self.tracking.secrets, sent]
-
-
-@pytest.fixture(scope="module")
-def site(folder: Path, database: Database, render: Render) -> Iterator[Callable[[str], Site]]:
-    """Start the servers of a platform when they are first asked for."""
-    started: dict[str, Site] = {}
-    with ExitStack() as stack:
-
-        def start(platform: str) -> Site:
-            if platform not in started:
-                store = stack.enter_context(STORES[platform](folder))
-                tracking = stack.enter_context(mlflow(folder, database, store))
-                started[platform] = furnish(render(platform=platform, orchestrator="none"), store, tracking, database)
-            return started[platform]
-
-        yield start
-
-
-def furnish(project: Path, store: Store, tracking: Tracking, database: Database) -> Site:
-    """Put what a team has in place: raw files, an inbox, and an experiment for the project."""
-    platform = "onprem" if store.scheme == "s3" else "gcp"
-    store.put("penguins/raw/penguins.csv", (project / "data/raw/penguins.csv").read_bytes())
-    for name in ("monday", "tuesday", "wednesday", "thursday"):
-        store.put(f"penguins/inbox/{name}.csv", (project / "data/inbox/sample.csv").read_bytes())
-    environment = {
-        "STORAGE_ROOT": f"{store.scheme}://{BUCKET}/penguins",
-        **store.environment,
-        **tracking.environment,
-        "OPTUNA_STORAGE": database.url(f"study_{store.scheme}"),
-    }
-    if platform == "onprem":  # here models go straight to the store, and there by way of the MLflow server
-        environment["MLFLOW_S3_ENDPOINT_URL"] = store.url
-        direct = f"s3://{MODELS}/direct"
-        tracking.ask("POST", "experiments/create", name=project.name, artifact_location=direct)
-    return Site(platform, project, store, tracking, database, environment)
 
 
 @dataclass
@@ -145,12 +78,16 @@ def test_models_lie_where_the_team_keeps_them(journey: Journey) -> None:
     assert all(name.startswith(place) for name in names)
 
 
-def test_no_secret_is_told(journey: Journey, folder: Path) -> None:
+def test_nothing_is_written_into_the_image(journey: Journey) -> None:
+    assert journey.machine.untouched()
+
+
+def test_no_secret_is_told(journey: Journey, logs: Path) -> None:
     """Not in what commands print, leave behind, and record, nor in the logs of any server."""
     site = journey.site
     told = {
         str(path): path.read_bytes()
-        for place in (journey.machine.folder, folder)
+        for place in (journey.machine.folder, logs)
         for path in place.rglob("*")
         if path.is_file() and path.suffix not in (".ini", ".json")
     }

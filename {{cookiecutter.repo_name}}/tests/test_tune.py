@@ -20,7 +20,7 @@ def run_study(*overrides: str) -> tuple[Outcome | None, Registry, optuna.Study]:
     config = configure("tune", f"model={QUICK}", *overrides)
     registry = Registry(**config.tracking)
     outcome = tune(config, registry)
-    study = optuna.load_study(study_name=config.study.name, storage=module._storage(config.study.storage))
+    study = optuna.load_study(study_name=config.study.name, storage=module.meet(config.study.storage))
     return outcome, registry, study
 
 
@@ -91,7 +91,7 @@ def test_workers_share_the_trials(trained: Path) -> None:
     with ThreadPoolExecutor() as pool:
         said = list(pool.map(work, range(2)))
     config = configure("tune", f"model={QUICK}")
-    study = optuna.load_study(study_name=config.study.name, storage=module._storage(config.study.storage))
+    study = optuna.load_study(study_name=config.study.name, storage=module.meet(config.study.storage))
     assert len(study.get_trials(states=DONE)) == 6
     assert ["version 2" in text for text in said].count(True) == 1
 

@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from . import CONF
-from .errors import Problem
+from .errors import Problem, explain, failures
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -22,6 +22,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 main(config)
             except Problem as problem:
                 sys.exit(f"{name}: {problem}")
+            except failures() as failure:
+                sys.exit(f"{name}: {explain(failure)}")
 
         run: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)
         return run

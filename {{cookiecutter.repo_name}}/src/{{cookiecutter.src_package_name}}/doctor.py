@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from . import CONF
-from .errors import Problem
+from .errors import Problem, explain, failures, redacted
 
-NEEDED = ("python", "packages", "data", "mlflow", "storage")
+NEEDED = ("python", "packages", "storage", "data", "mlflow", "study")
+PATIENCE = 30  # seconds; a client that tries for minutes is no help here
 MODULES = ("hydra", "mlflow", "onnxruntime", "optuna", "polars", "skl2onnx", "sklearn", "skops")
 
 
@@ -84,6 +86,20 @@ def storage(config: Any) -> str:
     return f"{config.storage.root} can be written, read and cleaned"
 
 
+def study(config: Any) -> str:
+    """Check that tuning's workers can meet."""
+    from .tune import meet
+
+    address = config.study.storage
+    if "://" in address:
+        meet(address).get_all_studies()
+        return f"workers can meet in the database {redacted(address)}"
+    folder = Path(address).absolute().parent
+    if not os.access(folder, os.W_OK):
+        raise Problem(f"OPTUNA_STORAGE={address}: {folder} cannot be written to")
+    return f"workers can meet in {address}"
+
+
 def images(config: Any) -> str:
     """Check for a login to the registry of images."""
     host = config.images.split("/")[0]
@@ -114,9 +130,10 @@ def cluster(config: Any) -> str:
 CHECKS: dict[str, tuple[Callable[[Any], str], str]] = {
     "python": (python, "docs/index.md"),
     "packages": (packages, "docs/index.md"),
-    "data": (data, "docs/guide/prepare.md"),
-    "mlflow": (mlflow, "docs/guide/platform.md"),
     "storage": (storage, "docs/guide/platform.md"),
+    "data": (data, "docs/guide/prepare.md"),
+    "mlflow": (mlflow, "docs/guide/mlflow.md"),
+    "study": (study, "docs/guide/tune.md"),
     "images": (images, "docs/guide/platform.md"),
     "cluster": (cluster, "docs/guide/jobs.md"),
 }
@@ -124,15 +141,37 @@ CHECKS: dict[str, tuple[Callable[[Any], str], str]] = {
 
 def examine(names: list[str], needed: set[str], overrides: list[str]) -> Iterator[Finding]:
     """Run the checks one after the other; a check that fails does not stop the others."""
+    ill: set[str] = set()
     for name in names:
         check, page = CHECKS[name]
-        try:
-            well, text = True, check(None if name in ("python", "packages") else _config(overrides))
-        except Problem as problem:
-            well, text = False, str(problem)
-        except (ImportError, OSError) as error:
-            well, text = False, f"{type(error).__name__}: {error}"
+        if name == "data" and "storage" in ill:
+            well, text = False, "not looked at, because the storage cannot be used"
+        elif name in ("python", "packages"):
+            well, text = _attempt(check)
+        else:
+            well, text = _within(PATIENCE, check, _config(overrides))
+        if not well:
+            ill.add(name)
         yield Finding(name, well, name in needed, text, page)
+
+
+def _attempt(check: Callable[[Any], str], config: Any = None) -> tuple[bool, str]:
+    try:
+        return True, check(config)
+    except Problem as problem:
+        return False, str(problem)
+    except failures() as failure:
+        return False, explain(failure)
+    except (ImportError, OSError) as error:
+        return False, redacted(f"{type(error).__name__}: {error}")
+
+
+def _within(seconds: float, check: Callable[[Any], str], config: Any) -> tuple[bool, str]:
+    found: list[tuple[bool, str]] = []
+    thread = threading.Thread(target=lambda: found.append(_attempt(check, config)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else (False, f"no answer within {seconds} seconds: is the network (VPN) up?")
 
 
 def _config(overrides: list[str]) -> Any:
@@ -155,6 +194,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"some of {', '.join(CHECKS)}")
     parser.add_argument("--need", nargs="+", choices=CHECKS, default=[], metavar="CHECK", help="fail without these")
     options = parser.parse_args(argv)
+    for name in ("AWS_MAX_ATTEMPTS", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        os.environ.setdefault(name, "2")  # jobs try longer, in case a server restarts
     findings = []
     for finding in examine(options.only or list(CHECKS), {*NEEDED, *options.need}, options.overrides):
         findings.append(finding)

@@ -1,5 +1,78 @@
-"""The one exception that commands turn into a message."""
+"""What commands turn into a message: problems of our own, and the failures of the clients of stores."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+
+CLIENTS = {
+    "boto3.exceptions": ["Boto3Error"],
+    "botocore.exceptions": ["BotoCoreError", "ClientError"],
+    "cloudpathlib.exceptions": ["CloudPathException"],
+    "google.api_core.exceptions": ["GoogleAPIError"],
+    "google.auth.exceptions": ["GoogleAuthError"],
+}
+
+# What a store answers, or how its client fails when there is no answer, and what to do. S3 answers in words, Google in
+# numbers.
+CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, to the team's key"
+ADVICE = {
+    "there is no such bucket: create it, or correct STORAGE_ROOT": ["NoSuchBucket", "404"],
+    "the account may not do this: ask whoever runs the store for the right to read and write": ["AccessDenied", "403"],
+    f"the store refuses the key: {CREDENTIALS}": [
+        *("401", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RefreshError", "SignatureDoesNotMatch"),
+    ],
+    f"there is no key to the store: {CREDENTIALS}": [
+        *("DefaultCredentialsError", "InvalidOperation", "NoCredentialsError", "PartialCredentialsError"),
+    ],
+    "the store does not answer: is the network (VPN) up, and its address right?": [
+        *("ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "ReadTimeoutError", "RetryError"),
+        *("ConnectionError", "TransportError"),
+    ],
+    "the store's certificate is not trusted: set AWS_CA_BUNDLE to the file that vouches for it": ["SSLError"],
+}
 
 
 class Problem(Exception):
     """Something the person at the keyboard can put right; its text says what is wrong and what to do."""
+
+    def __str__(self) -> str:
+        """Give the text without the logins of addresses in it."""
+        return redacted(super().__str__())
+
+
+def redacted(text: str) -> str:
+    """Take logins out of addresses, such as that of a database: whoever sees the text may not see those."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Name what the clients of stores raise, as far as they are installed."""
+    found: list[type[Exception]] = []
+    for module, names in CLIENTS.items():
+        with suppress(ImportError):
+            found += [getattr(import_module(module), name) for name in names]
+    return tuple(found)
+
+
+def explain(failure: Exception) -> str:
+    """Put a failure of a store's client into words: what is wrong, what to do, and what the client said."""
+    said = redacted(str(failure).splitlines()[0])
+    for error in _chain(failure):
+        for advice, answers in ADVICE.items():
+            if _answer(error) in answers:
+                return f"{advice} ({said[:200]})"
+    return f"the store says: {said}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _answer(error: BaseException) -> str:
+    if isinstance(response := getattr(error, "response", None), dict):
+        return str(response["Error"]["Code"])
+    code = getattr(error, "code", None)
+    return str(int(code)) if isinstance(code, int) else type(error).__name__

@@ -3,7 +3,6 @@
 import getpass
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking.context.registry import resolve_tags
 
-from .errors import Problem
+from .errors import Problem, redacted
 from .gate import Verdict
 from .predictor import Card
 
@@ -45,9 +44,9 @@ class Run:
 
     def configuration(self, config: Mapping[str, Any]) -> None:
         """Record the resolved configuration: as parameters to search by, and as the file that repeats the run."""
-        params = [Param(name, _open(str(value))) for name, value in _flatten(config).items()]
+        params = [Param(name, redacted(str(value))) for name, value in _flatten(config).items()]
         self._client.log_batch(self.id, params=params)
-        self._client.log_text(self.id, _open(yaml.safe_dump(config, sort_keys=False)), "config.yaml")
+        self._client.log_text(self.id, redacted(yaml.safe_dump(config, sort_keys=False)), "config.yaml")
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record measures, of one step where there are several."""
@@ -205,11 +204,6 @@ def _explain(uri: str, error: MlflowException) -> str:
     if "401" in text or "403" in text:
         return f"{uri} refuses the login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD ({text})"
     return f"MLFLOW_TRACKING_URI={uri} cannot be used: {text}"
-
-
-def _open(text: str) -> str:
-    """Take logins out of addresses, such as that of a study's database: whoever sees a run may not see those."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

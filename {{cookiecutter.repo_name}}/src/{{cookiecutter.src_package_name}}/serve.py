@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .batcher import Batcher, Full
-from .errors import Problem
+from .errors import Problem, explain, failures
 from .features import tensors
 from .predictor import Card, Predicted, Predictor, load, require_features
 from .schema import EXAMPLE, FEATURES, Prediction, Row
@@ -226,6 +226,8 @@ def main() -> None:
         sys.exit("serve: " + "; ".join(faults))
     except Problem as problem:
         sys.exit(f"serve: {problem}")
+    except failures() as failure:
+        sys.exit(f"serve: {explain(failure)}")
     uvicorn.run(
         app,
         host=settings.host,

@@ -16,13 +16,25 @@ from .errors import Problem
 
 Location = Path | CloudPath
 
+# boto3 reads these when a client is made. Its usual three attempts are over within a second, long before a store has
+# restarted, and some stores other than Amazon's refuse the checksums that it adds by itself.
+for name, value in {
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": "12",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}.items():
+    os.environ.setdefault(name, value)
+
 
 def locate(root: str, path: str = "") -> Location:
     """Find a path below the storage root; an absolute path or an address of its own stands for itself."""
-    if "://" in path or Path(path).is_absolute():
-        return AnyPath(path)
-    base: Location = AnyPath(root)
-    return base / path if path else base
+    whole = "://" in path or Path(path).is_absolute()
+    try:
+        base: Location = AnyPath(path if whole else root)
+    except ValueError as error:  # the address of the store itself cannot be one
+        raise Problem(f"{path if whole else root} cannot be opened: {error}") from error
+    return base if whole or not path else base / path
 
 
 def files(location: Location, suffixes: tuple[str, ...]) -> list[Location]:

@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sklearn.pipeline import Pipeline
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from tqdm import tqdm
 
 from . import data, model, prepared, storage
@@ -52,7 +52,7 @@ def _join(config: DictConfig, registry: Registry) -> optuna.Study:
     options: dict[str, Any] = {
         "direction": "maximize" if metric.more_is_better else "minimize",
         "study_name": config.study.name,
-        "storage": _storage(config.study.storage),
+        "storage": meet(config.study.storage),
         "pruner": optuna.pruners.MedianPruner(n_startup_trials=config.study.startup_trials),
     }
     try:
@@ -77,13 +77,17 @@ def _await_run(study: optuna.Study) -> None:
         time.sleep(0.2)
 
 
-def _storage(address: str) -> BaseStorage:
+def meet(address: str) -> BaseStorage:
+    """Open the place where a study's workers meet: a file, or a database."""
     if "://" in address:
         try:
-            return get_storage(address)
-        except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
-            time.sleep(2)
-            return get_storage(address)
+            try:
+                return get_storage(address)
+            except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
+                time.sleep(2)
+                return get_storage(address)
+        except (SQLAlchemyError, ImportError) as error:
+            raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {str(error).splitlines()[0]}") from error
     return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
 
 
