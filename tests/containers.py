@@ -29,6 +29,8 @@ log_driver = "k8s-file"
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"    # else all stores share one table of locks
+tmp_dir = "{0}/tmp"
 [network]
 network_backend = "netavark"
 """
@@ -56,7 +58,7 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "containers.conf").write_text(ENGINE)
+        (folder / "containers.conf").write_text(ENGINE.format(folder))
         (folder / "storage.conf").write_text(STORAGE.format(folder))
         self.folder = folder
         self.environment = {
@@ -128,7 +130,10 @@ class Engine:
 
     def remove(self) -> None:
         """Remove all containers and images, which the file system may hold mounted."""
-        self.run("podman", "system", "reset", "--force")
+        self.run("podman", "rm", "--all", "--force")
+        self.run("podman", "volume", "rm", "--all", "--force")
+        self.run("buildah", "rm", "--all")
+        self.run("podman", "rmi", "--all", "--force")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager

@@ -168,10 +168,13 @@ def images(pipeline: Mapping[str, Any]) -> set[str]:
     return {pipeline["variables"]["PYTHON_IMAGE"] if name == "$PYTHON_IMAGE" else name for name in named}
 
 
-def recorder(folder: Path, name: str, answer: str = "") -> Path:
-    """Write a stand-in for a command-line client, to be laid over a container; it records in /record."""
-    file = folder / name
-    settings = f"RECORD=/record REAL=/usr/local/lib/{name} ANSWER='{answer}'\n"
-    file.write_text(STAND_IN.replace("\n", f"\n{settings}", 1))
+def recorder(folder: Path, name: str, answer: str = "") -> dict[Path, str]:
+    """Write a stand-in for a command-line client; gives what to lay over containers so that it records in folder."""
+    file, record = folder / f"{name}.sh", folder / name
+    record.mkdir()
+    settings = f"RECORD=/record/{name} REAL=/usr/local/lib/{name} ANSWER='{answer}'"
+    file.write_text(STAND_IN.replace("\n", f"\n{settings}\n", 1))
     file.chmod(0o755)
-    return file
+    laid = {file: f"/usr/local/bin/{name}:ro", record: f"/record/{name}"}
+    real = (TOOLS / name).absolute()
+    return laid | ({real: f"/usr/local/lib/{name}:ro"} if real.exists() else {})

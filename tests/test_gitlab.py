@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import CONTEXTS, Render
 from containers import Engine
-from runner import Runner
+from runner import Runner, recorder, stand_ins
+from specs import calls
 
 pytestmark = pytest.mark.xdist_group("gitlab")
 
@@ -81,3 +83,74 @@ def test_a_broken_pipeline_is_refused(runner: Callable[..., Runner], kind: str) 
     assert old in text
     (made.project / name).write_text(text.replace(old, new), encoding="utf-8")
     assert complaint in " ".join(made.faults().values())
+
+
+ROBOT = {"REGISTRY_USER": "robot$ci", "REGISTRY_PASSWORD": "hush"}
+SCANS = {
+    "semgrep-sast": "/analyzer run",
+    "secret_detection": "/analyzer run",
+    "dependency-scanning": "/analyzer run *.txt",
+    "container_scanning": "/usr/local/bin/gtcs scan",
+}
+LATER = (
+    "check",
+    "docs",
+    "sbom",
+    "pages",
+    "build: [pipeline]",
+    "build-large: [pipeline-gpu]",
+    "build-large: [workspace]",
+)
+
+Told = Callable[[str, object], None]
+
+
+def test_the_light_jobs_of_a_pipeline_run(runner: Callable[..., Runner], tmp_path: Path, record_property: Told) -> None:
+    """All that install nothing large; the others are for `make test-all`."""
+    made = runner()
+    whole = made.preview()
+    stand_ins(made.engine, whole)
+    sent = "job.batch/my-ml-project-train-x7k2p"
+    made.volumes |= recorder(tmp_path, "buildah") | recorder(tmp_path, "kubectl", sent)
+    made.variables |= {**ROBOT, "OVERRIDES": "model=forest 'note=it is'"}
+    jobs = [name for name in made.jobs() if name not in LATER]
+    assert {*jobs, *LATER} == {*made.jobs()}
+    done = made.run(*jobs)
+    assert done.passed == {name: name != "audit" for name in jobs}, done.text
+    # No registry here has a list of known holes; without --strict this would have been green.
+    assert "pip-audit --strict" in done.said("audit")
+    assert "make: *** [Makefile" in done.said("audit")
+    for name, command in SCANS.items():
+        assert done.said(name) == command
+    assert "buildah: yes" in done.said("builder")
+    built = [words for words, _ in calls({"RECORD": str(tmp_path / "buildah")})]
+    sha = made.git("rev-parse", "--short=8", "HEAD")
+    image = "registry.example.com/my-team/my-ml-project/serve"
+    assert [words[-1] for words in built] == [".", f"{image}:{sha}", f"{image}:latest"]
+    assert f"sent   {sent}" in done.said("train")
+    [job] = [yaml.safe_load(text) for words, text in calls({"RECORD": str(tmp_path / "kubectl")}) if "create" in words]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["model=forest", "note=it is"]
+    assert container["image"].endswith(f"/pipeline:{sha}")
+    specs = {file.stem for file in (made.project / "specs").iterdir()}
+    assert specs == {file.stem for file in (made.project / "jobs").glob("*.yaml")} - {"cluster", "kustomization"}
+    record_property(
+        "told", f"GitLab, {len(jobs)} light jobs in containers: {len(jobs) - 1} pass, audit is red as it must be"
+    )
+
+
+def test_a_tag_is_released_with_its_notes(runner: Callable[..., Runner]) -> None:
+    made = runner()
+    stand_ins(made.engine, made.preview())
+    for number, title in enumerate(("Add a model", "Mend the model"), 1):
+        made.git("tag", f"v{number}")
+        made.git("commit", "--allow-empty", "--quiet", f"--message={title}")
+    made.git("tag", "v3")
+    event = {"CI_COMMIT_TAG": "v3", "CI_COMMIT_BRANCH": ""}
+    assert {"notes", "release", "check", "build: [serve]"} <= made.jobs(event).keys()
+    assert not {"train", "pages"} & made.jobs(event).keys()
+    done = made.run("notes", "release", event=event)
+    assert done.passed == {"notes": True, "release": True}, done.text
+    notes = (made.project / "notes.md").read_text()
+    assert "Mend the model" in notes
+    assert "Add a model" not in notes
