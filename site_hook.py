@@ -12,13 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cookiecutter.main import cookiecutter
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import yaml_load
 
 ROOT = Path(__file__).resolve().parent
 QUESTIONS = ("platform", "orchestrator")
@@ -89,7 +89,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     guides = []
     for variant, label in variants().items():
         text = (projects / variant / "mkdocs.yml").read_text(encoding="utf-8")
-        guides.append({label: prefixed(yaml.safe_load(text)["nav"], f"guide/{variant}/")})
+        guides.append({label: prefixed(yaml_load(text)["nav"], f"guide/{variant}/")})
     assert config.nav is not None
     config.nav.append({"Guides": guides})
     config.extra |= {"projects": projects, "variants": variants()}
@@ -105,7 +105,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         docs = config.extra["projects"] / variant / "docs"
         for path in sorted(item for item in docs.rglob("*") if item.is_file()):
             name = path.relative_to(docs).as_posix()
-            if name != "links.md":  # as in the project's own mkdocs.yml
+            if name != "links.md" and not name.startswith("hooks/"):  # as in the project's own mkdocs.yml
                 uri = f"guide/{variant}/{name}"
                 files.append(File.generated(config, uri, content=path.read_bytes()))
     return files

@@ -23,22 +23,22 @@ TAKEN = frozenset(
     ghp_import git gitdb gitpython google google_api_core google_auth google_cloud_core google_cloud_storage
     google_crc32c google_resumable_media googleapis_common_protos graphene graphql graphql_core graphql_relay griffe
     griffelib gunicorn h11 harfile httpcore httpcore2 httptools httpx httpx2 httpx2_jsfetch huey hydra hydra_core
-    hypothesis hypothesis_graphql identify idna importlib_metadata iniconfig itsdangerous jinja2 jmespath joblib jobs
-    jsonschema_rs kiwisolver librt mako markdown markdown_it markdown_it_py markupsafe material materialx matplotlib
-    mdurl mergedeep mkdocs mkdocs_autorefs mkdocs_get_deps mkdocs_material mkdocs_material_extensions mkdocstrings
-    mkdocstrings_handlers mkdocstrings_python ml_dtypes mlflow mlflow_skinny mlflow_tracing moto mpl_toolkits multidict
-    mypy mypy_extensions mypyc narwhals nodeenv numpy omegaconf onnx onnxruntime opentelemetry opentelemetry_api
-    opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions optuna packaging paginate pandas
-    pandas_stubs pathspec pillow pip platformdirs pluggy polars polars_runtime_32 pre_commit prettytable
-    prometheus_client prometheus_fastapi_instrumentator propcache proto proto_plus protobuf psycopg psycopg_binary py
-    py_partiql_parser pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pydevd_plugins
-    pygments pylab pymdown_extensions pymdownx pyparsing pyrate_limiter pytest pytest_cookies pytest_cov pytest_timeout
-    pytest_xdist python_dateutil python_discovery python_dotenv python_slugify pywin32 pyyaml pyyaml_env_tag requests
-    requirements responses rich ruff s3transfer schemathesis scikit_learn scipy setuptools shellingham six skl2onnx
-    sklearn skops slugify smmap sortedcontainers sqlalchemy sqlparse src starlette test tests text_unidecode
-    threadpoolctl tqdm truststore typer types_pyyaml types_requests types_tqdm typing_extensions typing_inspection
-    tzdata urllib3 uv uvicorn uvloop virtualenv waitress watchdog watchfiles wcwidth websockets werkzeug wtforms xdist
-    xmltodict yaml yaml_env_tag yarl zipp
+    hypothesis hypothesis_graphql identify idna importlib_metadata iniconfig inversion itsdangerous jinja2 jmespath
+    joblib jobs jsonschema_rs kiwisolver librt mako markdown markdown_it markdown_it_py markupsafe material materialx
+    matplotlib mdurl mergedeep mermaidx mike mkdocs mkdocs_autorefs mkdocs_get_deps mkdocs_material
+    mkdocs_material_extensions mkdocstrings mkdocstrings_handlers mkdocstrings_python ml_dtypes mlflow mlflow_skinny
+    mlflow_tracing moto mpl_toolkits multidict mypy mypy_extensions mypyc narwhals nodeenv novasvg numpy omegaconf onnx
+    onnxruntime opentelemetry opentelemetry_api opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions
+    optuna packaging paginate pandas pandas_stubs pathspec pillow pip platformdirs pluggy polars polars_runtime_32
+    pre_commit prettytable prometheus_client prometheus_fastapi_instrumentator propcache proto proto_plus protobuf
+    psycopg psycopg_binary py py_partiql_parser pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core
+    pydantic_settings pydevd_plugins pygments pylab pymdown_extensions pymdownx pyparsing pyrate_limiter pytest
+    pytest_cookies pytest_cov pytest_timeout pytest_xdist python_dateutil python_discovery python_dotenv python_slugify
+    pywin32 pyyaml pyyaml_env_tag quickjs quickjs_ng requests requirements responses rich ruff s3transfer schemathesis
+    scikit_learn scipy setuptools shellingham six skl2onnx sklearn skops slugify smmap sortedcontainers sqlalchemy
+    sqlparse src starlette termaid test tests text_unidecode threadpoolctl tqdm truststore typer types_pyyaml
+    types_requests types_tqdm typing_extensions typing_inspection tzdata urllib3 uv uvicorn uvloop verspec virtualenv
+    waitress watchdog watchfiles wcwidth websockets werkzeug wtforms xdist xmltodict yaml yaml_env_tag yarl zipp
     """.split()
 )
 WORDS = TAKEN.union(keyword.kwlist, keyword.softkwlist, sys.stdlib_module_names)

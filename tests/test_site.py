@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import mermaidx
 import pytest
 import yaml
 from conftest import ANSWERS, CHOICES, CONTEXTS, OVERLAYS, ROOT, TEMPLATE, Render, run
@@ -137,6 +139,23 @@ def test_a_guide_is_its_own(site: Path) -> None:
         assert ("s3://" in text) == variant.startswith("onprem"), variant
 
 
+def diagrams() -> set[str]:
+    texts = [path.read_text(encoding="utf-8") for docs in (ROOT / "docs", TEMPLATE) for path in docs.rglob("*.md")]
+    return {
+        textwrap.dedent(block)
+        for text in texts
+        for block in re.findall(r"^ *```mermaid\n(.*?)^ *```$", text, re.M | re.S)
+    }
+
+
+def test_every_diagram_can_be_drawn() -> None:
+    """By the very library that the pages load."""
+    for diagram in diagrams():
+        mermaidx.render(diagram).svg()
+    with pytest.raises(RuntimeError, match="Parse error"):
+        mermaidx.render("flowchart LR\n a -->").svg()
+
+
 def test_all_questions_and_choices_are_explained() -> None:
     text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
@@ -161,7 +180,7 @@ def test_both_sites_read_markdown_alike() -> None:
             if isinstance(extension, dict) and "pymdownx.snippets" in extension:
                 extension["pymdownx.snippets"].pop("base_path")
                 extension["pymdownx.snippets"].pop("auto_append", None)
-        settings["plugins"][1]["mkdocstrings"]["handlers"]["python"].pop("paths", None)
+        settings["plugins"][-1]["mkdocstrings"]["handlers"]["python"].pop("paths", None)
         settings["theme"].pop("features")
         settings["theme"].pop("custom_dir", None)
         settings["theme"].pop("icon", None)

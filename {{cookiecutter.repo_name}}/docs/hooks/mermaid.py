@@ -1,0 +1,24 @@
+"""A hook of MkDocs that puts Mermaid, which draws the diagrams, into the site: no page asks another host for it."""
+
+from importlib.resources import files as package
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
+
+LIBRARY = "assets/mermaid.js"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the library, from the package that carries it."""
+    files.append(File.generated(config, LIBRARY, content=package("mermaidx").joinpath(LIBRARY).read_bytes()))
+    return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Load it where there is a diagram; the theme then draws in its own colours, light and dark."""
+    if '<pre class="mermaid">' not in html:
+        return html
+    address = get_relative_url(LIBRARY, page.url)
+    return f'{html}\n<script src="{address}"></script><script>mermaid.startOnLoad = false</script>\n'
