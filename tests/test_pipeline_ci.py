@@ -22,17 +22,6 @@ GLOBAL = {"include", "stages", "variables", "workflow", "default"}
 
 Pipeline = dict[str, Any]
 
-# Faults of different kinds: what to change in the merged pipeline, and into what.
-BROKEN = [
-    ("  interruptible: true", "  interuptible: true"),
-    ("build:", "image:"),
-    ("junit: report.xml", "junits: report.xml"),
-    ("max: 1", "max: 9"),
-    ("- if: $CI_COMMIT_TAG", "- iff: $CI_COMMIT_TAG"),
-    ("when: manual", "when: by hand"),
-    ("matrix:", "matrices:"),
-]
-
 
 def merge(base: Any, above: Any) -> Any:
     """Lay one part over another as GitLab does: maps are merged, all else is replaced."""
@@ -87,20 +76,12 @@ def outcome(rules: list[Pipeline], variables: dict[str, str]) -> str:
     )
 
 
-def schema_check(*files: Path) -> subprocess.CompletedProcess[str]:
-    schema = ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"]
-    return run(TOOLS / "check-jsonschema", *schema, *files, cwd=files[0].parent)
-
-
-GITLAB = [context for context in CONTEXTS if context["ci"] == "gitlab"]
 GITHUB = [context for context in CONTEXTS if context["ci"] == "github"]
 
 
-def test_every_workflow_is_valid(render: Render) -> None:
-    """In GitHub's schema; every action is pinned to a commit, and no workflow may write unless a job says so."""
+def test_workflows_pin_what_they_use_and_may_little(render: Render) -> None:
+    """Every action is pinned to a commit, and no workflow may write unless a job says so."""
     files = [file for context in GITHUB for file in (render(**context) / ".github" / "workflows").glob("*.yml")]
-    done = run(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files, cwd=files[0].parent)
-    assert done.returncode == 0, done.stdout
     for file in files:
         text = file.read_text(encoding="utf-8")
         used = re.findall(r"uses: (\S+)", text)
@@ -110,33 +91,9 @@ def test_every_workflow_is_valid(render: Render) -> None:
         assert workflow.get("permissions") == {"contents": "read"} or file.name == "image.yml"
 
 
-@pytest.mark.parametrize("old", ["runs-on:", "steps:", "timeout-minutes:", "jobs:"])
-def test_a_broken_workflow_is_refused(render: Render, tmp_path: Path, old: str) -> None:
-    text = (render(ci="github") / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8")
-    (tmp_path / "broken.yml").write_text(text.replace(old, f"x{old}", 1), encoding="utf-8")
-    schema = ["--builtin-schema", "vendor.github-workflows"]
-    assert run(TOOLS / "check-jsonschema", *schema, "broken.yml", cwd=tmp_path).returncode
-
-
 @pytest.fixture(scope="session")
 def pipeline(render: Render) -> Pipeline:
     return merged(render())
-
-
-def test_every_pipeline_is_valid(render: Render, tmp_path: Path) -> None:
-    files = [tmp_path / f"{'-'.join(context.values())}.json" for context in GITLAB]
-    for file, context in zip(files, GITLAB, strict=True):
-        file.write_text(json.dumps(merged(render(**context))))
-    done = schema_check(*files)
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.parametrize(("old", "new"), BROKEN)
-def test_a_broken_pipeline_is_refused(pipeline: Pipeline, tmp_path: Path, old: str, new: str) -> None:
-    text = yaml.safe_dump(pipeline, sort_keys=False)
-    assert old in text
-    (tmp_path / "broken.yml").write_text(text.replace(old, new, 1))
-    assert schema_check(tmp_path / "broken.yml").returncode
 
 
 @pytest.mark.parametrize("platform", CHOICES["platform"])

@@ -1,0 +1,120 @@
+"""A GitHub project's workflows are sound and safe, and their jobs do what they should."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import CONTEXTS, Render, run
+from specs import TOOLS
+
+pytestmark = pytest.mark.xdist_group("github")
+
+KEEP = Path(__file__).with_name("github") / "keep"  # in place of the actions that upload
+UPLOAD = "actions/upload-artifact"
+
+
+@pytest.fixture
+def project(render: Render, tmp_path: Path) -> Path:
+    return checked_out(render(ci="github"), tmp_path / "project")
+
+
+def checked_out(project: Path, to: Path) -> Path:
+    """A copy that is a repository, as a runner finds it."""
+    shutil.copytree(project, to)
+    for words in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--message=First"],
+    ):
+        who = ["-c", "user.name=ci", "-c", "user.email=ci@example.invalid"]
+        subprocess.run(["git", *who, *words], cwd=to, check=True)
+    return to
+
+
+def faults(project: Path) -> str:
+    """What GitHub's schema, two linters and a runner have to say against the workflows."""
+    files = sorted((project / ".github" / "workflows").glob("*.yml"))
+    verdicts = [
+        run(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files, cwd=project),
+        run(TOOLS / "actionlint", "-shellcheck", TOOLS.absolute() / "shellcheck", *files, cwd=project),
+        run(TOOLS / "zizmor", "--offline", "--quiet", "--strict-collection", ".", cwd=project),
+        run(TOOLS / "act", "--validate", "--strict", cwd=project),
+    ]
+    return "\n".join(done.stdout + done.stderr for done in verdicts if done.returncode)
+
+
+def test_the_workflows_of_every_combination_are_sound(render: Render, tmp_path: Path) -> None:
+    projects = [render(**context) for context in CONTEXTS if context["ci"] == "github"]
+    texts = [tuple(file.read_text() for file in sorted((p / ".github" / "workflows").iterdir())) for p in projects]
+    for number, project in enumerate(dict(zip(texts, projects, strict=True)).values()):
+        assert not faults(checked_out(project, tmp_path / str(number)))
+
+
+# Faults of different kinds: the workflow, what to change, into what, and of what a complaint must speak.
+BROKEN = {
+    "an unknown key": ("check", "runs-on:", "run-on:", "run-on"),
+    "no steps": ("check", "    steps:\n      - uses", "    stepz:\n      - uses", "stepz"),
+    "an unknown need": ("deliver", "needs: image", "needs: images", "images"),
+    "an unknown event": ("check", "pull_request:", "pull_requests:", "pull_requests"),
+    "an unknown context": ("image", "github.token", "gihub.token", "gihub"),
+    "an unknown output": ("pages", "steps.deploy.outputs", "steps.depoy.outputs", "depoy"),
+    "an unknown input": ("deliver", "{version: latest}", "{versoin: latest}", "versoin"),
+    "a schedule that never comes": ("check", '"17 4 * * 1"', '"17 25 * * 1"', "25"),
+    "a missing workflow": ("release", "workflows/image.yml", "workflows/images.yml", "images.yml"),
+    "an action by its tag": ("check", "checkout@3d3c42e5aac5ba805825da76410c181273ba90b1", "checkout@v7", "unpinned-uses"),
+    "credentials left behind": ("check", "with: {persist-credentials: false}", "with: {fetch-depth: 0}", "artipacked"),
+    "text run as code": ("image", "docker/$ROLE.Docker", "docker/${{ inputs.version }}.Docker", "template-injection"),
+    "all permissions": ("check", "permissions:\n  contents: read", "permissions: write-all", "excessive-permissions"),
+    "a dangerous event": ("check", "pull_request:", "pull_request_target:", "dangerous-triggers"),
+    "an unquoted variable": ("image", '--file "docker/$ROLE.Dockerfile"', "--file docker/$ROLE.Dockerfile", "SC2086"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_workflow_is_refused(project: Path, kind: str) -> None:
+    name, old, new, complaint = BROKEN[kind]
+    file = project / ".github" / "workflows" / f"{name}.yml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert complaint in faults(project)
+
+
+def act(
+    project: Path, workflow: str, job: str, event: str = "push", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a job of a workflow on this machine."""
+    text = (project / ".github" / "workflows" / f"{workflow}.yml").read_text()
+    uploads = {f"{name}={KEEP}" for name in re.findall(rf"{UPLOAD}@\w+", text)}
+    return run(
+        TOOLS / "act", event, "--workflows", f".github/workflows/{workflow}.yml", "--job", job,
+        *("--platform", "ubuntu-24.04=-self-hosted", "--no-cache-server", "--pull=false"),
+        *[word for upload in uploads for word in ("--local-repository", upload)],
+        cwd=project,
+        **environment,
+    )  # fmt: skip
+
+
+def test_the_specs_of_jobs_are_kept(project: Path) -> None:
+    done = act(project, "check", "specs", PATH=f"{os.environ['PATH']}:{TOOLS.absolute()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Job succeeded" in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("job", ["check", "docs"])
+def test_a_job_passes_on_a_runner(project: Path, job: str) -> None:
+    done = act(project, "check", job)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Job succeeded" in done.stdout
+
+
+@pytest.mark.nightly
+def test_an_audit_that_could_look_nothing_up_is_red(project: Path) -> None:
+    done = act(project, "check", "audit")
+    assert done.returncode
+    assert "pip-audit --strict" in done.stdout
