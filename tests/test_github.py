@@ -64,7 +64,7 @@ BROKEN = {
     "an unknown input": ("deliver", "{version: latest}", "{versoin: latest}", "versoin"),
     "a schedule that never comes": ("check", '"17 4 * * 1"', '"17 25 * * 1"', "25"),
     "a missing workflow": ("release", "workflows/image.yml", "workflows/images.yml", "images.yml"),
-    "an action by its tag": ("check", "checkout@3d3c42e5aac5ba805825da76410c181273ba90b1", "checkout@v7", "unpinned-uses"),
+    "an action by its tag": ("check", "@3d3c42e5aac5ba805825da76410c181273ba90b1", "@v7", "unpinned-uses"),
     "credentials left behind": ("check", "with: {persist-credentials: false}", "with: {fetch-depth: 0}", "artipacked"),
     "text run as code": ("image", "docker/$ROLE.Docker", "docker/${{ inputs.version }}.Docker", "template-injection"),
     "all permissions": ("check", "permissions:\n  contents: read", "permissions: write-all", "excessive-permissions"),
