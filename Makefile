@@ -43,6 +43,24 @@ $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 		|| $(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKED)
 	@touch $@
 
+.PHONY: site
+site: setup  ## Build this site into site/: the template's pages and every combination's guide
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: notes
+notes:  ## Print what CHANGELOG.md says of its newest version
+	@awk '/^## / { number++ } number == 1 && !/^## /' CHANGELOG.md
+
+# A copy of what is checked in, which locks everything anew and then has to set up, render and work with that.
+CANARY = build/canary
+.PHONY: canary
+canary: setup  ## Try the newest versions of all that is pinned, in build/canary, and say what moved
+	rm -rf $(CANARY)
+	git checkout-index --all --prefix=$(CANARY)/
+	$(MAKE) --directory=$(CANARY) --assume-old=setup lock VENV=$(abspath $(VENV)) ARGS=--upgrade
+	@git diff --no-index --unified=0 requirements $(CANARY)/requirements | grep '^[-+][a-z0-9]' | tr -d '\\' || echo "nothing moved"
+	$(MAKE) --directory=$(CANARY) demo lint test VENV=.venv TOOLS=.venv-tools ARGS="$(or $(ARGS),tests/test_project.py tests/test_jobs.py)"
+
 # Polyaxon's client needs an older Jinja2 than Cookiecutter does: an environment of its own.
 .PHONY: tools
 tools: $(TOOLS)/.complete  ## Make .venv-tools, with what judges job specs, container files and pipelines
