@@ -1,5 +1,7 @@
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from time import monotonic
@@ -7,7 +9,7 @@ from time import monotonic
 import pytest
 
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.registry import Claim, Registry
 
 from .conftest import configure
 
@@ -97,3 +99,64 @@ def test_a_rehearsal_leaves_no_run(registry: Registry) -> None:
     before = registry.client.search_runs([registry.experiment])
     registry.rehearse()
     assert len(registry.client.search_runs([registry.experiment])) == len(before)
+
+
+@pytest.fixture
+def rivals(registry: Registry) -> list[str]:
+    """The champion, and two versions that were trained at the same time."""
+    source = registry.client.get_model_version(registry.name, "1").source
+    return ["1", *(registry.client.create_model_version(registry.name, source).version for _ in range(2))]
+
+
+def claim(score: float, over: str | None = "1", data: str = "a", age: timedelta = timedelta()) -> Claim:
+    now = datetime.now(UTC)
+    return Claim(score=score, sign=-1, reason=f"loss {score}", over=over, data=data, since=now - age)
+
+
+def say_first(registry: Registry, version: str, said: Claim) -> None:
+    """Do what another training does before it moves the alias."""
+    registry.client.set_model_version_tag(registry.name, version, "claim", said.model_dump_json())
+
+
+@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize(("ours", "holder"), [(0.1, "2"), (0.2, "2"), (0.3, "3")])
+def test_of_two_trainings_at_the_same_time_the_better_wins(
+    registry: Registry, rivals: list[str], moved: bool, ours: float, holder: str
+) -> None:
+    say_first(registry, "3", claim(0.2))
+    if moved:
+        registry.client.set_registered_model_alias(registry.name, "champion", "3")
+    assert registry.promote("2", claim(ours)) == holder
+    assert registry.champion() == holder
+    tags = registry.client.get_model_version(registry.name, "2").tags
+    assert tags.get("gave_way_to") == (None if holder == "2" else "3")
+    assert ("promoted_at" in tags) == (holder == "2")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        claim(0.01, age=timedelta(days=1)),  # someone has gone back to "1" since
+        claim(0.01, data="b"),  # measured on another test split
+        claim(0.01, over=None),
+    ],
+)
+def test_what_was_promoted_otherwise_is_no_rival(registry: Registry, rivals: list[str], other: Claim) -> None:
+    say_first(registry, "3", other)
+    assert registry.promote("2", claim(0.2)) == "2"
+
+
+def test_any_number_of_trainings_agree_on_the_best(registry: Registry, rivals: list[str]) -> None:
+    source = registry.client.get_model_version(registry.name, "1").source
+    scores = [0.5, 0.2, 0.4, 0.1, 0.3, 0.6]
+    versions = [registry.client.create_model_version(registry.name, source).version for _ in scores]
+    gate = threading.Barrier(len(scores))
+
+    def race(version: str, score: float) -> str:
+        mine = Registry(registry.uri, model=registry.name)
+        gate.wait()
+        return mine.promote(version, claim(score))
+
+    with ThreadPoolExecutor(len(scores)) as pool:
+        list(pool.map(race, versions, scores))
+    assert registry.champion() == str(versions[3])

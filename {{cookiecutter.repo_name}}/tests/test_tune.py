@@ -1,17 +1,19 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from pathlib import Path
 from subprocess import PIPE, Popen
 from sys import executable
+from time import sleep
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from {{ cookiecutter.src_package_name }} import study as shared
 from {{ cookiecutter.src_package_name }} import tune as module
 from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.study import DONE
 from {{ cookiecutter.src_package_name }}.train import Outcome
-from {{ cookiecutter.src_package_name }}.tune import DONE, tune
+from {{ cookiecutter.src_package_name }}.tune import tune
 
 from .conftest import QUICK, ROOT, configure
 
@@ -20,7 +22,7 @@ def run_study(*overrides: str) -> tuple[Outcome | None, Registry, optuna.Study]:
     config = configure("tune", f"model={QUICK}", *overrides)
     registry = Registry(**config.tracking)
     outcome = tune(config, registry)
-    study = optuna.load_study(study_name=config.study.name, storage=module.meet(config.study.storage))
+    study = optuna.load_study(study_name=config.study.name, storage=shared.meet(config.study.storage))
     return outcome, registry, study
 
 
@@ -66,15 +68,23 @@ def test_poor_trials_are_stopped_early(trained: Path, monkeypatch: pytest.Monkey
     assert "at step 1" in pruned.data.tags["pruned"]
 
 
-def test_a_lost_trial_is_made_up_for(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_trial_is_made_again(trained: Path) -> None:
     _, _, study = run_study("study.trials=1")
-    study.ask()  # a worker that took a trial and died
-    _, _, patient = run_study("study.trials=2")
-    assert len(patient.get_trials(states=DONE)) == 1
-    monkeypatch.setattr(module, "datetime", type("Later", (), {"now": lambda: datetime.now() + timedelta(days=1)}))
-    _, _, after = run_study("study.trials=2")
-    assert len(after.get_trials(states=DONE)) == 2
-    assert len(after.get_trials(states=(TrialState.RUNNING,))) == 0
+    lost = study.ask(study.trials[0].distributions)  # by a worker that took a trial, and died
+    _, _, study = run_study("study.trials=3", "study.patience=1")
+    assert [trial.state for trial in study.trials].count(TrialState.FAIL) == 1
+    assert len(study.get_trials(states=DONE)) == 3
+    assert len(study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))) == 0
+    assert lost.params in [trial.params for trial in study.get_trials(states=DONE)]
+
+
+def test_a_trial_that_is_worked_on_is_not_lost(trained: Path) -> None:
+    _, _, study = run_study("study.trials=1")
+    slow = study.ask()
+    with shared.alive(slow, 0.1):
+        sleep(2)
+        shared.release(study, 1, Registry(**configure("tune").tracking))
+    assert study.trials[slow.number].state == TrialState.RUNNING
 
 
 def test_workers_share_the_trials(trained: Path) -> None:
@@ -91,7 +101,7 @@ def test_workers_share_the_trials(trained: Path) -> None:
     with ThreadPoolExecutor() as pool:
         said = list(pool.map(work, range(2)))
     config = configure("tune", f"model={QUICK}")
-    study = optuna.load_study(study_name=config.study.name, storage=module.meet(config.study.storage))
+    study = optuna.load_study(study_name=config.study.name, storage=shared.meet(config.study.storage))
     assert len(study.get_trials(states=DONE)) == 6
     assert ["version 2" in text for text in said].count(True) == 1
 

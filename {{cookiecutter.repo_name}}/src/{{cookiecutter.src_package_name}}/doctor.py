@@ -88,7 +88,7 @@ def storage(config: Any) -> str:
 
 def study(config: Any) -> str:
     """Check that tuning's workers can meet."""
-    from .tune import meet
+    from .study import meet
 
     address = config.study.storage
     if "://" in address:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,15 +24,30 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking.context.registry import resolve_tags
+from pydantic import BaseModel
 
 from .errors import Problem, redacted
-from .gate import Verdict
 from .predictor import Card
 
 NEEDS = {"onnx": ["onnx", "onnxruntime", "numpy"], "skops": ["scikit-learn", "skops", "numpy"]}
 
 for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
     logging.getLogger(name).setLevel(logging.WARNING)
+
+
+# Two trainings that judged the same champion within this time may not have seen each other.
+RACE = timedelta(minutes=10)
+
+
+class Claim(BaseModel):
+    """Why a version should take the champion's place."""
+
+    score: float
+    sign: int  # 1 if a higher score is better, else -1
+    reason: str
+    over: str | None  # the champion that it was judged against
+    data: str  # the version of the prepared data: scores on others cannot be compared
+    since: datetime  # when that champion was looked up
 
 
 class Run:
@@ -127,6 +142,17 @@ class Registry:
         """Give a recorded model a name and a version; returns the version."""
         return str(mlflow.register_model(address, self.name).version)
 
+    def abandon(self, run_id: str, reason: str) -> None:
+        """End a run whose worker is gone."""
+        self.client.set_tag(run_id, "abandoned", reason)
+        self.client.set_terminated(run_id, "KILLED")
+
+    def address(self, run_id: str) -> str:
+        """Say where people find a run: its page on the server, or its number in the file."""
+        if not self.uri.startswith("http"):
+            return f"{run_id} in {self.uri}"
+        return f"{redacted(self.uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{run_id}"
+
     def rehearse(self) -> None:
         """Write a small run, read it back and delete it; raises Problem if any of that fails."""
         run_id = self.create("doctor")
@@ -152,17 +178,39 @@ class Registry:
                 return None
             raise
 
-    def promote(self, version: str, verdict: Verdict, previous: str | None) -> None:
-        """Let the alias point to a version, and keep who did so, when, why and what it replaced as its tags."""
+    def promote(self, version: str, claim: Claim) -> str:
+        """Let the alias point to a version, and keep who did so, when, why and what it replaced as its tags.
+
+        MLflow cannot move an alias on the condition that nobody else just did. So whoever promotes says so first, moves
+        the alias, and then looks who else claims the same place: it goes to the best of them. Who looks last sees all.
+
+        Returns:
+            The version that the alias points to in the end, which is another one if a training that ended at the same
+            time was better.
+        """
+        self.client.set_model_version_tag(self.name, version, "claim", claim.model_dump_json())
         self.client.set_registered_model_alias(self.name, self.alias, version)
-        tags = {
+        while (best := self._best(claim)) != self.champion():
+            self.client.set_registered_model_alias(self.name, self.alias, best)
+        won = {
             "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "promoted_by": _who(),
-            "promoted_because": verdict.reason,
-            "promoted_over": previous or "none",
+            "promoted_because": claim.reason,
+            "promoted_over": claim.over or "none",
         }
-        for name, value in tags.items():
+        for name, value in (won if best == version else {"gave_way_to": best}).items():
             self.client.set_model_version_tag(self.name, version, name, value)
+        return best
+
+    def _best(self, claim: Claim) -> str:
+        """Find the best of the versions that claim the same place; of equals, the first."""
+        rivals = []
+        for found in self.client.search_model_versions(f"name='{self.name}'"):
+            if "claim" in found.tags:
+                other = Claim.model_validate_json(found.tags["claim"])
+                if (other.over, other.data) == (claim.over, claim.data) and other.since > claim.since - RACE:
+                    rivals.append((-claim.sign * other.score, int(found.version)))
+        return str(min(rivals)[1])
 
     def resolve(self, model: str) -> tuple[str, str]:
         """Find the name and version behind an address such as models:/name@champion or models:/name/3."""

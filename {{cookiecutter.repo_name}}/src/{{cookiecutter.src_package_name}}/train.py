@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,8 @@ from .errors import Problem
 from .features import tensors
 from .gate import Verdict, judge
 from .predictor import Card, load, require_features
-from .registry import Registry, Run
+from .prepared import Manifest
+from .registry import Claim, Registry, Run
 from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
 
 
@@ -23,6 +25,7 @@ from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
 class Outcome:
     """What came of a training."""
 
+    run_id: str
     version: str
     metrics: dict[str, float]
     verdict: Verdict
@@ -42,13 +45,12 @@ def train(config: DictConfig, registry: Registry, parent: str | None = None) -> 
         run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
         fit(pipeline, tables["train"])
         metrics = _measure(run, pipeline, config, tables)
-        version, difference = _keep(
-            pipeline, _card(config, pipeline, metrics, run.id), config, registry, tables["valid"]
-        )
+        card = _card(config, pipeline, metrics, run.id)
+        version, difference = _keep(pipeline, card, config, registry, tables["valid"])
         run.metrics({"export_difference": difference})
-        verdict = _judge(config, registry, tables["test"], metrics, version)
+        verdict = _judge(config, registry, version, card, (manifest, tables["test"]))
         run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
-    return Outcome(version, metrics, verdict)
+    return Outcome(run.id, version, metrics, verdict)
 
 
 def _measure(run: Run, pipeline: Pipeline, config: DictConfig, tables: Mapping[str, pl.DataFrame]) -> dict[str, float]:
@@ -97,15 +99,26 @@ def _keep(
 
 
 def _judge(
-    config: DictConfig, registry: Registry, test: pl.DataFrame, metrics: Mapping[str, float], version: str
+    config: DictConfig, registry: Registry, version: str, card: Card, tested: tuple[Manifest, pl.DataFrame]
 ) -> Verdict:
     """Put the new version to the gate, and promote it if it passes."""
     name, metric = model.objective(config.objective)
+    (manifest, test), score, since = tested, card.metrics[f"test_{name}"], datetime.now(UTC)
     champion = registry.champion()
     current = _score(config, registry, champion, test, metric) if champion else None
-    verdict = judge(name, metric.more_is_better, metrics[f"test_{name}"], current, config.gate.min_gain)
+    verdict = judge(name, metric.more_is_better, score, current, config.gate.min_gain)
     if verdict.promote:
-        registry.promote(version, verdict, champion)
+        claim = Claim(
+            score=score,
+            sign=1 if metric.more_is_better else -1,
+            reason=verdict.reason,
+            over=champion,
+            data=manifest.version,
+            since=since,
+        )
+        holder = registry.promote(version, claim)
+        if holder != version:
+            return Verdict(False, f"{verdict.reason}; version {holder}, trained at the same time, is better still")
     return verdict
 
 
@@ -136,6 +149,7 @@ def report(outcome: Outcome, registry: Registry) -> None:
     for name in model.METRICS[TASK]:
         print(f"{name:18} valid {outcome.metrics[f'valid_{name}']:.4f}   test {outcome.metrics[f'test_{name}']:.4f}")
     done = f"promoted to {registry.alias}" if outcome.verdict.promote else f"kept, not promoted to {registry.alias}"
+    print(f"run {registry.address(outcome.run_id)}")
     print(f"{registry.name} version {outcome.version}: {done}: {outcome.verdict.reason}")
 
 

@@ -6,18 +6,14 @@ best. A study that was interrupted goes on where it stopped.
 
 import time
 import warnings
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import optuna
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
-from optuna.storages import BaseStorage, JournalStorage, get_storage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sklearn.pipeline import Pipeline
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from tqdm import tqdm
 
 from . import data, model, prepared, storage
@@ -25,24 +21,19 @@ from .cli import command, resolved
 from .errors import Problem
 from .features import tensors
 from .registry import Registry, Run
+from .study import DONE, meet, work
 from .train import Outcome, fit, report, train
 
-PATIENCE = 60  # seconds
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-class Surplus(Exception):
-    """Two workers took the last trial at once; this one gives way."""
+PATIENCE = 60  # seconds for another worker to create the study's run
 
 
 def tune(config: DictConfig, registry: Registry) -> Outcome | None:
     """Take part in the study until it has all its trials; returns the outcome if this worker trained the best."""
     _, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
     study = _join(config, registry)
-    _release(study, config.study.patience)
-    done = len(study.get_trials(states=DONE))
+    done = len(study.get_trials(deepcopy=False, states=DONE))
     with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
-        mine = _work(study, partial(_try, config, registry, study, tables), config, bar)
+        mine = work(study, partial(_try, config, registry, study, tables), config.study, registry, bar)
     return _conclude(study, config, registry) if _is_last(study, mine, config.study.trials) else None
 
 
@@ -77,50 +68,6 @@ def _await_run(study: optuna.Study) -> None:
         time.sleep(0.2)
 
 
-def meet(address: str) -> BaseStorage:
-    """Open the place where a study's workers meet: a file, or a database."""
-    if "://" in address:
-        try:
-            try:
-                return get_storage(address)
-            except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
-                time.sleep(2)
-                return get_storage(address)
-        except (SQLAlchemyError, ImportError) as error:
-            raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {str(error).splitlines()[0]}") from error
-    return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
-
-
-def _release(study: optuna.Study, patience: float) -> None:
-    """Give up trials whose worker must have died, so that they are made up for."""
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if trial.datetime_start and datetime.now() - trial.datetime_start > timedelta(seconds=patience):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-def _work(study: optuna.Study, objective: Any, config: DictConfig, bar: "tqdm[Any]") -> set[int]:
-    """Run trials until the study has enough; returns the numbers of this worker's."""
-    mine = set()
-
-    def guarded(trial: optuna.Trial) -> float:
-        taken = sorted(other.number for other in study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING)))
-        if taken.index(trial.number) >= config.study.trials:
-            study.stop()
-            raise Surplus
-        mine.add(trial.number)
-        return float(objective(trial))
-
-    def progress(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        bar.n = len(study.get_trials(deepcopy=False, states=DONE))
-        bar.refresh()
-        if bar.n >= config.study.trials:
-            study.stop()
-
-    if bar.n < config.study.trials:
-        study.optimize(guarded, timeout=config.study.timeout, callbacks=[progress], catch=(Surplus,))
-    return mine
-
-
 def _try(
     config: DictConfig, registry: Registry, study: optuna.Study, tables: dict[str, pl.DataFrame], trial: optuna.Trial
 ) -> float:
@@ -137,7 +84,10 @@ def _try(
         if trial.should_prune():
             raise optuna.TrialPruned(f"{name} {value:.4f} at step {step}")
 
-    with registry.record(registry.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])) as run:
+    run_id = registry.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])
+    trial.set_user_attr("run_id", run_id)
+    trial.set_user_attr("worker", config.study.worker)
+    with registry.record(run_id) as run:
         run.configuration(resolved(candidate))
         try:
             fit(pipeline, tables["train"], candidate.model.steps, report_step)

@@ -1,0 +1,109 @@
+"""Trials that any number of workers share: as many as were asked for, none lost, none twice."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from omegaconf import DictConfig
+from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+
+from .errors import Problem
+from .registry import Registry
+
+BEATS = 6  # signs of life in the time after which a trial without one is taken for lost
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+Objective = Callable[[optuna.Trial], float]
+
+
+def meet(address: str) -> BaseStorage:
+    """Open the place where a study's workers meet: a file, or a database."""
+    if "://" in address:
+        try:
+            try:
+                return get_storage(address)
+            except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
+                time.sleep(2)
+                return get_storage(address)
+        except (SQLAlchemyError, ImportError) as error:
+            raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {str(error).splitlines()[0]}") from error
+    return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
+
+
+def work(study: optuna.Study, objective: Objective, options: DictConfig, registry: Registry, bar: Any) -> set[int]:
+    """Run trials until the study has enough, the others' included; returns the numbers of this worker's."""
+    mine: set[int] = set()
+    deadline = time.monotonic() + (options.timeout or math.inf)
+    while time.monotonic() < deadline:
+        release(study, options.patience, registry)
+        bar.n = len(study.get_trials(deepcopy=False, states=DONE))
+        bar.refresh()
+        if bar.n >= options.trials:
+            break
+        if len(_taken(study)) >= options.trials:
+            time.sleep(1)  # until the others' last trials have ended, or one of them is lost
+            continue
+        trial = study.ask()
+        if _taken(study).index(trial.number) >= options.trials:
+            study.tell(trial, state=TrialState.FAIL)  # two workers took the last one at once, and this one gives way
+            continue
+        with alive(trial, options.patience / BEATS):
+            mine.add(trial.number)
+            _run(study, objective, trial)
+    return mine
+
+
+def _taken(study: optuna.Study) -> list[int]:
+    trials = study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING))
+    return sorted(trial.number for trial in trials)
+
+
+def _run(study: optuna.Study, objective: Objective, trial: optuna.Trial) -> None:
+    try:
+        value = objective(trial)
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    else:
+        study.tell(trial, value, skip_if_finished=True)  # finished by another worker, that took this one for lost
+
+
+@contextmanager
+def alive(trial: optuna.Trial, seconds: float) -> Iterator[None]:
+    """Let other workers see that a trial is being worked on, until the block ends."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(seconds):
+            trial.set_user_attr("alive", time.time())
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def release(study: optuna.Study, patience: float, registry: Registry) -> None:
+    """Take trials whose worker must have died for failed, and have their settings tried again."""
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        started = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
+        if time.time() - trial.user_attrs.get("alive", started) > patience:
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+                continue  # it has ended after all, or another worker was quicker
+            study.enqueue_trial(trial.params)
+            if "run_id" in trial.user_attrs:
+                registry.abandon(trial.user_attrs["run_id"], f"no sign of life for {patience:g} seconds")
