@@ -58,7 +58,7 @@ canary: setup  ## Try the newest versions of all that is pinned, in build/canary
 	rm -rf $(CANARY)
 	git checkout-index --all --prefix=$(CANARY)/
 	$(MAKE) --directory=$(CANARY) --assume-old=setup lock VENV=$(abspath $(VENV)) ARGS=--upgrade
-	@git diff --no-index --unified=0 requirements $(CANARY)/requirements | grep '^[-+][a-z0-9]' | tr -d '\\' || echo "nothing moved"
+	@git diff --no-index --unified=0 $(LOCKED) $(CANARY)/$(LOCKED) | grep '^[-+][a-z0-9]' | tr -d '\\' || echo "nothing moved"
 	$(MAKE) --directory=$(CANARY) demo lint test VENV=.venv TOOLS=.venv-tools ARGS="$(or $(ARGS),tests/test_project.py tests/test_jobs.py)"
 
 # Polyaxon's client needs an older Jinja2 than Cookiecutter does: an environment of its own.

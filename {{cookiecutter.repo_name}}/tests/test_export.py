@@ -115,7 +115,8 @@ def test_using_a_model_tells_nobody(tables: dict[str, pl.DataFrame], tmp_path: P
     file = tmp_path / "model.onnx"
     file.write_bytes(export.to_onnx(fitted(QUICK, tables)).SerializeToString())
     (scratch := tmp_path / "scratch").mkdir()
-    words = "import sys, {{ cookiecutter.src_package_name }}, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    imports = "import sys, {{ cookiecutter.src_package_name }}, onnxruntime"
+    words = f"{imports}; onnxruntime.InferenceSession(sys.argv[1])"
     environment = {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", words, file], check=True, env=environment)
     assert not list(scratch.iterdir())
