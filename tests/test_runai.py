@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -28,6 +29,7 @@ class Console(BaseHTTPRequestHandler):
 
     status = 202
     message = "as it was told to"
+    phases: list[str]  # of a workload, one look after the other; an empty one is none
     received: list[tuple[str, str | None, Any]]
 
     def do_POST(self) -> None:
@@ -38,17 +40,31 @@ class Console(BaseHTTPRequestHandler):
             self.answer(200, {"accessToken": "a-token"}) if known else self.answer(401, {"code": 401, "message": "no"})
         elif self.status == 202:
             name = (body.get("metadata") or body)["name"]
-            self.answer(202, {"name": f"{name}-x7k2p" if body.get("useGivenNameAsPrefix") else name})
+            number = len(self.received) - 2  # the first was for the token
+            suffix = "-x7k2p" + (f"-{number}" if number else "")
+            self.answer(202, {"name": name + suffix if body.get("useGivenNameAsPrefix") else name})
         else:
             self.answer(self.status, {"code": self.status, "message": self.message})
 
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.received.append((self.path, self.headers["Authorization"], body))
+        self.answer(200, {})
+
     def do_GET(self) -> None:
         assert self.headers["Authorization"] == "Bearer a-token"
+        if self.path.startswith("/api/v1/workloads?"):
+            [phase, *later] = self.phases
+            self.phases[:] = later or [phase]
+            name = parse_qs(urlsplit(self.path).query)["filterBy"][0].removeprefix("name==")
+            known = [{"name": name, "id": "an-id", "phase": phase, "phaseMessage": "the node went away"}]
+            return self.answer(200, {"workloads": known if phase else []})
         if self.path.startswith("/api/v1/clusters"):
             self.answer(200, [{"name": "gpu-1", "uuid": CLUSTER}, {"name": "gpu-2", "uuid": "another"}])
         else:
             assert f"clusterId=={CLUSTER}".replace("=", "%3D") in self.path
             self.answer(200, {"projects": [{"name": "team-a", "id": "4500001"}, {"name": "team-b", "id": "4500002"}]})
+        return None
 
     def answer(self, status: int, content: Any) -> None:
         self.send_response(status)
@@ -74,7 +90,7 @@ def listen() -> Iterator[Callable[[type[Console]], tuple[type[Console], str]]]:
     servers = []
 
     def start(kind: type[Console]) -> tuple[type[Console], str]:
-        handler = type("Fresh", (kind,), {"received": []})
+        handler = type("Fresh", (kind,), {"received": [], "phases": [""]})
         server = HTTPServer(("127.0.0.1", 0), handler)
         servers.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -151,6 +167,54 @@ def test_each_kind_has_its_address(
         assert (body["metadata"]["projectId"], body["metadata"]["clusterId"]) == ("4500001", CLUSTER)
         template = body["manifest"]["spec"]["jobTemplate"]["spec"]["template"]
         assert template["metadata"]["labels"]["runai/queue"] == "team-a"
+
+
+def test_waiting_ends_with_the_workload(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+    handler, environment = console
+    handler.phases[:] = ["Pending", "Running", "Running", "Completed"]
+    done = submit(project, "train", "--wait", **environment, PAUSE="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-4:] == [
+        "state  Pending", "state  Running", "state  Completed", "done   my-ml-project-train-x7k2p",
+    ]  # fmt: skip
+
+
+def test_waiting_waits_for_all_workers(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+    handler, environment = console
+    handler.phases[:] = ["Completed", "Running", "Completed", "Completed"]
+    done = submit(project, "tune", "--wait", **environment, PAUSE="0", TUNE_WORKERS="2")
+    assert done.returncode == 0, done.stderr
+    assert "state  Completed, Running\nstate  Completed, Completed\n" in done.stdout
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Stopped", "Deleting"])
+def test_waiting_fails_with_the_workload(
+    project: Path, console: tuple[type[Console], dict[str, str]], phase: str
+) -> None:
+    handler, environment = console
+    handler.phases[:] = ["Running", phase]
+    done = submit(project, "train", "--wait", **environment, PAUSE="0")
+    assert done.returncode == 1
+    assert f"my-ml-project-train-x7k2p failed: {phase}: the node went away; `runai training logs" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_service_that_is_there_gets_a_new_revision(
+    project: Path, console: tuple[type[Console], dict[str, str]]
+) -> None:
+    handler, environment = console
+    handler.phases[:] = ["Running"]
+    done = submit(project, "serve", "--wait", **environment, PAUSE="0", SERVE_MODEL="models:/my-ml-project/3")
+    assert done.returncode == 0, done.stderr
+    path, _, body = handler.received[-1]
+    while path == "/api/v1/token":
+        handler.received.pop()
+        path, _, body = handler.received[-1]
+    assert path == "/api/v1/workloads/inferences/an-id"
+    variables = {variable["name"]: variable.get("value") for variable in body["spec"]["environmentVariables"]}
+    assert variables["SERVE_MODEL"] == "models:/my-ml-project/3"
+    assert variables["RESTARTED_AT"]
+    assert "storage" not in body["spec"]
 
 
 def test_each_worker_is_a_workload(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ import yaml
 JOBS = Path(__file__).parent
 NAMES = sorted(file.stem for file in JOBS.glob("*.yaml") if file.stem not in ("cluster", "kustomization"))
 FIXED = ("infer-schedule", "jupyter", "serve", "workspace")  # changed in their files, not on the command line
-HOLDER = "{{ cookiecutter.repo_name }}-env"  # the secret with the jobs' variables
+NAME = "{{ cookiecutter.repo_name }}"
+HOLDER = f"{NAME}-env"  # the secret with the jobs' variables
+
+PAUSE = float(os.environ.get("PAUSE", "5"))  # seconds between two looks at a job
+PATIENCE = 12  # looks in a row that may fail
 
 # What kubectl's last words mean to the person who called it; the first that fits.
 UNKNOWN = "the cluster does not know you: log in again, or ask for a new kubeconfig"
@@ -30,7 +36,19 @@ REASONS = {
 
 
 class Refused(Exception):
-    """A job that cannot be sent; the text says why, and what to do."""
+    """A job that cannot be sent, or a call that got no answer; the text says why, and what to do."""
+
+
+class Failed(Exception):
+    """A job that was sent, and did not end well; the text says why, and where to look."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the cluster took: by the name or id that it gave it, and how people follow it."""
+
+    names: list[str]
+    told: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,13 @@ class Request:
         tag = self.settings["IMAGE_TAG"]
         return f"{path}@{tag}" if tag.startswith("sha256:") else f"{path}:{tag}"
 
+    def model(self) -> list[dict[str, str]]:
+        """Give the variable that lets the service answer with another model than the champion, if one was asked for."""
+        address = self.settings["SERVE_MODEL"] if self.job == "serve" else ""
+        if address and not address.startswith("models:/"):
+            raise Refused(f"SERVE_MODEL={address}: an address is needed, such as models:/{NAME}/3")
+        return [{"name": "SERVE_MODEL", "value": address}] if address else []
+
     def workers(self) -> int:
         """Say how many pods share the job."""
         name = {"tune": "TUNE_WORKERS", "infer": "INFER_WORKERS"}.get(self.job)
@@ -61,6 +86,29 @@ class Request:
         if not number.isdecimal() or int(number) < 1:
             raise Refused(f"{name}={number}: a number of workers, from 1, is needed")
         return int(number)
+
+
+def follow(look: Callable[[], tuple[str, bool]], say: Callable[[str], None]) -> None:
+    """Ask for a state until it is the last one, and say each that differs from the one before.
+
+    A cluster that does not answer now and then is asked again; if it goes on, the last reason is raised.
+    """
+    before, silent = "", 0
+    while True:
+        try:
+            state, ended = look()
+        except Refused:
+            silent += 1
+            if silent > PATIENCE:
+                raise
+        else:
+            silent = 0
+            if state != before:
+                say(state)
+            if ended:
+                return
+            before = state
+        time.sleep(PAUSE)
 
 
 def settings() -> dict[str, str]:

@@ -4,8 +4,8 @@ import argparse
 import sys
 
 import yaml
-from orchestrator import compose, send
-from request import FIXED, NAMES, Refused, Request, settings
+from orchestrator import compose, send, wait
+from request import FIXED, NAMES, Failed, Refused, Request, settings
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("job", nargs="?", default="", help=", ".join(NAMES))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as on a laptop: model=forest")
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent")
+    parser.add_argument("--wait", action="store_true", help="stay until it has ended, and fail if it fails")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs")
     options = parser.parse_intermixed_args()
     if options.list:
@@ -26,9 +27,13 @@ def main() -> None:
             text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=1000)
             sys.stdout.buffer.write(text.encode())
         else:
-            print(send(request, documents))
-    except Refused as refused:
-        sys.exit(f"jobs/submit.sh: {refused}")
+            sent = send(request, documents)
+            print(sent.told, flush=True)
+            if options.wait:
+                wait(request, sent, lambda state: print(f"state  {state}", flush=True))
+                print(f"done   {' '.join(sent.names)}")
+    except (Refused, Failed) as problem:
+        sys.exit(f"jobs/submit.sh: {problem}")
 
 
 def _job(name: str, overrides: list[str]) -> str:

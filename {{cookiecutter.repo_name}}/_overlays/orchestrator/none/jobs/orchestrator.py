@@ -1,11 +1,16 @@
 """Kubernetes: a job is taken out of its environment, completed, and given to kubectl."""
 
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
-from request import JOBS, Refused, Request, kubectl, require_secret
+from request import JOBS, NAME, Failed, Refused, Request, Sent, follow, kubectl, require_secret
 
-NAME = "{{ cookiecutter.repo_name }}"
 COMPONENT = "app.kubernetes.io/component"
 ENVIRONMENTS = JOBS.parent / "environments"
 
@@ -32,6 +37,14 @@ open   {kubectl} port-forward {name} {port}    # then http://localhost:{port}
 stop   {kubectl} delete {all}""",
 }
 
+# Why a container cannot start, where waiting does not help.
+STUCK = {
+    "CreateContainerConfigError": "a secret, or a name in it, is missing: run `make secrets`",
+    "ErrImagePull": "its image cannot be pulled: was it pushed under this tag, and is the pull secret right?",
+    "ImagePullBackOff": "its image cannot be pulled: was it pushed under this tag, and is the pull secret right?",
+    "InvalidImageName": "its image's name cannot be one: look at IMAGE_TAG",
+}
+
 
 def compose(request: Request) -> list[dict[str, Any]]:
     """Give the job's documents of the environment, with images, workers and overrides in place."""
@@ -42,18 +55,22 @@ def compose(request: Request) -> list[dict[str, Any]]:
         template = document["spec"].get("jobTemplate", document)["spec"].get("template")
         for container in template["spec"]["containers"] if template else []:
             container["image"] = request.image(container["image"])
+            container.setdefault("env", []).extend(request.model())
         if document["kind"] == "Job":
             _complete(document, request)
     return documents
 
 
-def send(request: Request, documents: list[dict[str, Any]]) -> str:
+def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     """Hand the documents to kubectl, and say how to follow what they start."""
     namespace = request.settings["NAMESPACE"]
     require_secret(namespace)
     _require_cluster(request)
     kind = documents[0]["kind"]
     verb = "create" if kind == "Job" else "apply"  # each run of a Job is another one; the rest there is once
+    if kind == "Deployment":  # as `kubectl rollout restart` does: new pods look up the champion anew
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        documents[0]["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": now}
     text = yaml.safe_dump_all(documents, sort_keys=False)
     names = kubectl(verb, "--filename=-", "--output=name", namespace=namespace, text=text).split()
     lines = WATCH[kind].format(
@@ -64,7 +81,79 @@ def send(request: Request, documents: list[dict[str, Any]]) -> str:
         selector=f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}",
         port={"workspace": 8080, "jupyter": 8888}.get(request.job),
     )
-    return f"sent   {names[0]}\n{lines}"
+    return Sent(names[:1], f"sent   {names[0]}\n{lines}")
+
+
+def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
+    """Stay until a Job has ended or a service is there; raises Failed if it went wrong."""
+    kind, _, short = sent.names[0].partition("/")
+    if kind == "job.batch":
+        selector = f"batch.kubernetes.io/job-name={short}"
+        try:
+            follow(lambda: _job(request, sent.names[0], selector), say)
+        finally:
+            logs = ("logs", "--prefix", "--tail=20", "--max-log-requests=99", f"--selector={selector}")
+            with suppress(Refused):  # there is no pod yet
+                say("its last words\n" + kubectl(*logs, namespace=request.settings["NAMESPACE"]).rstrip())
+    elif kind != "cronjob.batch":
+        follow(lambda: _rollout(request, sent.names[0]), say)
+
+
+@contextmanager
+def reach(request: Request) -> Iterator[str]:
+    """Open a way to the service for as long as the block lasts, and give its address."""
+    if url := request.settings["SERVE_URL"]:
+        yield url
+        return
+    words = [*_kubectl(request).split(), "port-forward", f"service/{NAME}-serve", ":80"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tunnel:
+        try:
+            said = tunnel.stdout.readline() if tunnel.stdout else ""
+            if not (port := re.search(r"127\.0\.0\.1:(\d+)", said)):
+                raise Refused(f"kubectl port-forward: {said.strip() or 'it said nothing'}")
+            yield f"http://127.0.0.1:{port[1]}"
+        finally:
+            tunnel.terminate()
+
+
+def _job(request: Request, name: str, selector: str) -> tuple[str, bool]:
+    status = _get(request, name).get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            raise Failed(f"{name} failed: {condition.get('reason')}: {condition.get('message')}")
+        if condition["type"] == "Complete" and condition["status"] == "True":
+            return f"{status.get('succeeded', 0)} succeeded", True
+    _require_unstuck(request, name, selector)
+    counts = [f"{status[key]} {key}" for key in ("active", "succeeded", "failed") if status.get(key)]
+    return ", ".join(counts) or "pending", False
+
+
+def _rollout(request: Request, name: str) -> tuple[str, bool]:
+    found = _get(request, name)
+    wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
+    for condition in status.get("conditions", []):
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            raise Failed(f"{name} failed: {condition['message']} Its pods' logs say why.")
+    if status.get("observedGeneration", 0) < found["metadata"]["generation"]:
+        return "seen", False
+    _require_unstuck(request, name, f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}")
+    fresh, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
+    # An old pod that is still there is ready, too: so there must be no more than are wanted.
+    return f"{fresh} of {wanted} new, {ready} ready", fresh == ready == status.get("replicas") == wanted
+
+
+def _require_unstuck(request: Request, name: str, selector: str) -> None:
+    words = ("get", "pods", f"--selector={selector}", "--output=json")
+    for pod in json.loads(kubectl(*words, namespace=request.settings["NAMESPACE"]))["items"]:
+        for container in pod.get("status", {}).get("containerStatuses", []):
+            waiting = container.get("state", {}).get("waiting", {})
+            if advice := STUCK.get(waiting.get("reason", "")):
+                raise Failed(f"{name} failed: {advice} ({waiting.get('message', waiting['reason'])})")
+
+
+def _get(request: Request, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(kubectl("get", name, "--output=json", namespace=request.settings["NAMESPACE"]))
+    return found
 
 
 def _environment(request: Request) -> list[dict[str, Any]]:

@@ -5,16 +5,20 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from request import JOBS, Refused, Request, require_secret
+from request import FIXED, JOBS, Failed, Refused, Request, Sent, follow, require_secret
 
 PRESET = JOBS / "presets" / "pod.yaml"
 # The command line, of the same version and environment as this script's client.
 COMMAND = os.path.relpath(Path(sys.executable).with_name("polyaxon"))
 PATIENCE = 20  # seconds in which the server has to answer
+ENDED = ("failed", "upstream_failed", "stopped", "skipped", "succeeded")
 ANSWERS = {
     401: f"Polyaxon at %(host)s does not know you: run `{COMMAND} login`",
     403: f"Polyaxon at %(host)s does not let you run jobs in %(project)s: run `{COMMAND} login`, or ask for access",
@@ -29,6 +33,8 @@ def compose(request: Request) -> list[dict[str, Any]]:
     container = job.get("component", job)["run"]["container"]
     container["image"] = request.image(container["image"])
     container["args"] += [_literal(word) for word in request.overrides]
+    if model := request.model():
+        container["env"] = [*container.get("env", []), *model]
     if "matrix" in job:
         workers = request.workers()
         # A worker is given its number and, if the file has a name for that too, how many they are.
@@ -46,7 +52,7 @@ def _literal(word: str) -> str:
     return word
 
 
-def send(request: Request, documents: list[dict[str, Any]]) -> str:
+def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     """Make a run of the job, and say how to follow it."""
     namespace, project = request.settings["NAMESPACE"], request.settings["POLYAXON_PROJECT"]
     if namespace and shutil.which("kubectl"):
@@ -64,28 +70,77 @@ def send(request: Request, documents: list[dict[str, Any]]) -> str:
         lines.append(f'runs   {COMMAND} ops ls --project={project} --query="pipeline:{uuid}"')
     elif job["run"]["kind"] == "service":
         lines.append(f"open   {COMMAND} ops service {run}")
-    return "\n".join(lines)
+    return Sent([uuid], "\n".join(lines))
+
+
+def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
+    """Stay until the run has ended, or the service runs and took its predecessors' place; raises Failed if not."""
+    if request.job == "infer-schedule":
+        return
+    project, [uuid] = request.settings["POLYAXON_PROJECT"], sent.names
+    good = "running" if request.job in FIXED else "succeeded"
+
+    def look() -> tuple[str, bool]:
+        with _client(project) as make:
+            run = make(run_uuid=uuid)
+            run.refresh_data(load_conditions=True)
+            status = str(run.run_data.status)
+            if status != good and status in ENDED:
+                last = (run.run_data.status_conditions or [None])[-1]
+                said = _line((last and (last.message or last.reason)) or "it gives no reason")
+                logs = f"{COMMAND} ops logs --project={project} --uid={uuid}"
+                raise Failed(f"{project} {uuid} failed: {status}: {said}; `{logs}` shows its last words")
+        return status, status == good
+
+    follow(look, say)
+    if request.job == "serve":
+        _retire(project, uuid)
+
+
+@contextmanager
+def reach(request: Request) -> Iterator[str]:
+    """Give the service's address, which Polyaxon shows beside the run."""
+    if not (url := request.settings["SERVE_URL"]):
+        raise Refused(f"SERVE_URL is not set: `{COMMAND} ops service --url` prints the address of a run")
+    yield url
+
+
+def _retire(project: str, uuid: str) -> None:
+    """Stop the services that a new one has taken the place of."""
+    with _client(project) as make:
+        for run in make().list(query="name:serve, status:running", limit=100).results or []:
+            if run.uuid != uuid:
+                make(run_uuid=run.uuid).stop()
 
 
 def _create(documents: list[dict[str, Any]], project: str, job: str) -> str:
+    with _client(project) as make:
+        from polyaxon.exceptions import PolyaxonException
+        from polyaxon.polyaxonfile import get_op_specification, get_specification
+
+        try:
+            operation = get_op_specification(get_specification(documents[0]), preset_files=documents[1:])
+        except (PolyaxonException, ValueError) as error:
+            raise Refused(f"Polyaxon cannot read jobs/{job}.yaml: {_line(error)}") from None
+        return str(make().create(content=operation).uuid)
+
+
+@contextmanager
+def _client(project: str) -> Iterator[Callable[..., Any]]:
+    """Give what makes clients of the project's runs; what goes wrong with them is told in a line."""
     try:
         from polyaxon import settings
         from polyaxon.api import LOCALHOST
         from polyaxon.client import RunClient
         from polyaxon.exceptions import ApiException, PolyaxonException
-        from polyaxon.polyaxonfile import get_op_specification, get_specification
         from urllib3.exceptions import HTTPError
     except ImportError:
         raise Refused("Polyaxon's client is missing: run `make jobs`") from None
     logging.disable()  # when a call fails, the client logs its settings, the token with them
-    try:
-        operation = get_op_specification(get_specification(documents[0]), preset_files=documents[1:])
-    except (PolyaxonException, ValueError) as error:
-        raise Refused(f"Polyaxon cannot read jobs/{job}.yaml: {_line(error)}") from None
     settings.CLIENT_CONFIG.timeout, settings.CLIENT_CONFIG.retries = PATIENCE, 0
     host = settings.CLIENT_CONFIG.host
     try:
-        run = RunClient(project=project, manual_exceptions_handling=True).create(content=operation)
+        yield partial(RunClient, project=project, manual_exceptions_handling=True)
     except ApiException as error:
         answer = ANSWERS.get(error.status) or f"Polyaxon at %(host)s answers {error.status}: {_line(error.body)}"
         raise Refused(answer % {"host": host, "project": project}) from None
@@ -99,7 +154,6 @@ def _create(documents: list[dict[str, Any]], project: str, job: str) -> str:
         ) from None
     except ValueError:
         raise Refused(f"what answers at {host} is not Polyaxon: run `{COMMAND} config set --host=…`") from None
-    return str(run.uuid)
 
 
 def _line(text: object) -> str:

@@ -5,15 +5,19 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from request import HOLDER, JOBS, Refused, Request, require_secret, variables
+from request import HOLDER, JOBS, Failed, Refused, Request, Sent, follow, require_secret, variables
 
 KINDS = {"serve": "inference", "workspace": "workspace", "jupyter": "workspace"}  # all others are trainings
 NEEDED = ("RUNAI_URL", "RUNAI_PROJECT", "RUNAI_CLUSTER", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
+# What can be changed of an inference that is there.
+CHANGEABLE = ("args", "autoscaling", "command", "compute", "environmentVariables", "image", "imagePullSecrets", "probes")
+ENDED = ("Completed", "Deleting", "Failed", "Stopped")
 ADVICE = {
     400: "it cannot read the body",
     401: "RUNAI_CLIENT_ID or RUNAI_CLIENT_SECRET is wrong, or the access key has expired",
@@ -58,6 +62,7 @@ def _complete(request: Request, words: list[str]) -> dict[str, Any]:
     quoted = [shlex.quote(word.replace("$", "$$")) for word in [*words, *request.overrides]]
     spec["args"] = " ".join([spec["args"], *quoted])
     names = variables(JOBS.parent / ".env.example")
+    spec["environmentVariables"] += request.model()
     spec["environmentVariables"] += [{"name": name, "secret": {"name": HOLDER, "key": name}} for name in names]
     return {**body, **_place(request)}
 
@@ -75,18 +80,15 @@ def _place(request: Request) -> dict[str, str]:
     return {"projectId": request.settings["RUNAI_PROJECT"], "clusterId": request.settings["RUNAI_CLUSTER"]}
 
 
-def send(request: Request, documents: list[dict[str, Any]]) -> str:
+def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     """Post the bodies, and say how to follow what they start."""
-    chosen = {**{name: os.environ.get(name, "") for name in NEEDED}, **request.settings}
-    missing = [name for name in NEEDED if not chosen[name]]
-    if missing:
-        raise Refused(f"{', '.join(missing)} not set; docs/guide/jobs.md says where each comes from")
+    chosen = _chosen(request)
     project = chosen["RUNAI_PROJECT"]
     namespace = chosen["NAMESPACE"] or f"runai-{project}"
     if shutil.which("kubectl") and (os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()):
         require_secret(namespace)  # Run:ai would take the job, and its pods would wait for ever
     kind = KINDS.get(request.job, "training")
-    lines = []
+    names, lines = [], []
     with _client(chosen) as client:
         ids = _ids(client, project, chosen["RUNAI_CLUSTER"])
         for body in documents:
@@ -95,9 +97,67 @@ def send(request: Request, documents: list[dict[str, Any]]) -> str:
                 name = answer.data.get("name") or body["metadata"]["name"]
                 lines.append(SCHEDULED.format(name=name, namespace=namespace))
             else:
-                answer = client.call_api("POST", f"/api/v1/workloads/{kind}s", body=body | ids)
-                lines.append(WATCH.format(kind=kind, name=answer.data["name"], project=project))
-    return "\n".join(lines)
+                answer = _put(client, kind, body | ids)
+                name = answer["name"]
+                lines.append(WATCH.format(kind=kind, name=name, project=project))
+            names.append(name)
+    return Sent(names, "\n".join(lines))
+
+
+def _put(client: Any, kind: str, body: dict[str, Any]) -> Any:
+    """Make a workload or, of a service that is there, a new revision, whose pods look up the champion anew."""
+    if kind == "inference" and (known := _find(client, body["projectId"], body["name"])):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        spec = {name: value for name, value in body["spec"].items() if name in CHANGEABLE}
+        spec["environmentVariables"] = [*spec["environmentVariables"], {"name": "RESTARTED_AT", "value": now}]
+        client.call_api("PATCH", f"/api/v1/workloads/inferences/{known['id']}", body={"spec": spec})
+        return known
+    return client.call_api("POST", f"/api/v1/workloads/{kind}s", body=body).data
+
+
+def _find(client: Any, project: str, name: str) -> Any:
+    query = [("filterBy", f"name=={name}"), ("filterBy", f"projectId=={project}")]
+    found = client.call_api("GET", "/api/v1/workloads", query_params=query).data["workloads"]
+    return next((workload for workload in found if workload["name"] == name), None)
+
+
+def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
+    """Stay until all workloads have ended, or the service runs; raises Failed if one went wrong."""
+    if request.job == "infer-schedule":
+        return
+    chosen = _chosen(request)
+    kind = KINDS.get(request.job, "training")
+    good = "Completed" if kind == "training" else "Running"
+
+    def look() -> tuple[str, bool]:
+        with _client(chosen) as client:
+            project = _ids(client, chosen["RUNAI_PROJECT"], chosen["RUNAI_CLUSTER"])["projectId"]
+            found = {name: _find(client, project, name) for name in sent.names}
+        phases = {name: workload["phase"] if workload else "Deleting" for name, workload in found.items()}
+        for name, phase in phases.items():
+            if phase != good and phase in ENDED:
+                said = (found[name] or {}).get("phaseMessage") or "it gives no reason"
+                command = f"runai {kind} logs {name} --project {chosen['RUNAI_PROJECT']}"
+                raise Failed(f"{name} failed: {phase}: {said}; `{command}` shows its last words")
+        return ", ".join(phases.values()), all(phase == good for phase in phases.values())
+
+    follow(look, say)
+
+
+@contextmanager
+def reach(request: Request) -> Iterator[str]:
+    """Give the service's address, which Run:ai shows beside it."""
+    if not (url := request.settings["SERVE_URL"]):
+        raise Refused("SERVE_URL is not set: the console shows the address beside the workload")
+    yield url
+
+
+def _chosen(request: Request) -> dict[str, str]:
+    chosen = {**{name: os.environ.get(name, "") for name in NEEDED}, **request.settings}
+    missing = [name for name in NEEDED if not chosen[name]]
+    if missing:
+        raise Refused(f"{', '.join(missing)} not set; docs/guide/jobs.md says where each comes from")
+    return chosen
 
 
 @contextmanager

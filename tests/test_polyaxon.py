@@ -1,0 +1,179 @@
+"""Jobs reach Polyaxon by its own client, are waited for, and what goes wrong on the way is told in a line."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Render, run
+from specs import SENT, TOOLS, stand_in
+
+pytestmark = pytest.mark.xdist_group("jobs")
+
+UUID, OLDER = "8aac02e3a62a4f0aaa257c59da5eab80", "1" * 32
+
+
+class Api(BaseHTTPRequestHandler):
+    """Polyaxon's REST interface, as far as a run needs it, with the answers that it documents."""
+
+    protocol_version = "HTTP/1.1"
+    status = 200
+    states: list[str]  # what the run is at, one look after the other; the last one stays
+    received: list[tuple[str, str, Any]]
+
+    def answer_any(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(length) or "null")
+        self.received.append((self.command, self.path, body))
+        if self.headers["Authorization"] != "Token hush-hush":
+            self.answer(401, {"detail": "Invalid token."})
+        elif self.status != 200:
+            self.answer(self.status, {"detail": "as it was told to"})
+        elif self.path.endswith("/statuses"):
+            condition = {"type": self.states[0], "status": "True", "reason": "Because", "message": "the node went away"}
+            self.answer(200, {"uuid": UUID, "status": self.states[0], "status_conditions": [condition]})
+        elif self.command == "GET" and self.path.endswith(f"/runs/{UUID}"):
+            self.answer(200, {"uuid": UUID, "name": "train", "status": self.states[0]})
+        elif self.command == "GET":
+            runs = [{"uuid": UUID, "status": "running"}, {"uuid": OLDER, "status": "running"}]
+            self.answer(200, {"count": 2, "results": runs})
+        else:
+            self.answer(200, {"uuid": UUID, "name": "train"})
+
+    do_GET = do_POST = do_PUT = do_PATCH = answer_any  # noqa: N815 - as http.server wants it
+
+    def answer(self, status: int, content: Any) -> None:
+        # Two calls make one look; the state moves on after the second.
+        if self.path.endswith("/statuses") and len(self.states) > 1:
+            del self.states[0]
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def api() -> Iterator[type[Api]]:
+    handler = type("Fresh", (Api,), {"received": [], "states": ["succeeded"]})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    handler.url = f"http://127.0.0.1:{server.server_port}"
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def project(render: Render, tmp_path: Path) -> Path:
+    """A render whose `make jobs` is the tools' environment, which has the same client."""
+    copy = Path(shutil.copytree(render(orchestrator="polyaxon"), tmp_path / "project"))
+    (copy / ".venv-jobs").symlink_to(TOOLS.parent)
+    return copy
+
+
+Submit = Callable[..., Any]
+
+
+@pytest.fixture
+def submit(project: Path, api: Any) -> Submit:
+    def call(*words: str, **environment: str) -> Any:
+        known = {"POLYAXON_HOST": api.url, "POLYAXON_AUTH_TOKEN": "hush-hush", "PATH": "/usr/bin:/bin", "PAUSE": "0"}
+        return run("jobs/submit.sh", *words, cwd=project, no_proxy="*", **known | environment)
+
+    return call
+
+
+def test_a_job_is_created_as_a_run(submit: Submit, api: Any) -> None:
+    done = submit("train", *SENT)
+    assert done.returncode == 0, done.stderr
+    [(verb, path, body)] = [call for call in api.received if call[0] == "POST"]
+    assert (verb, path) == ("POST", "/api/v1/default/my-ml-project/runs")
+    content = yaml.safe_load(body["content"])
+    container = content["component"]["run"]["container"]
+    assert container["command"] == ["python", "-m", "my_ml_project.train"]
+    assert [word.replace("$$", "$") for word in container["args"]][-2:] == SENT
+    assert done.stdout.startswith(f"sent   my-ml-project {UUID}\n")
+    assert f"ops logs --project=my-ml-project --uid={UUID}\n" in done.stdout
+    assert "hush" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("job", ["doctor", "infer", "infer-schedule", "serve", "tune", "workspace"])
+def test_every_kind_is_taken(submit: Submit, api: Any, job: str) -> None:
+    done = submit(job)
+    assert done.returncode == 0, done.stderr
+    last = {"infer-schedule": "runs", "tune": "runs", "infer": "runs", "serve": "open", "workspace": "open"}
+    assert f"\n{last.get(job, 'stop')} " in done.stdout
+
+
+def test_waiting_ends_with_the_run(submit: Submit, api: Any) -> None:
+    api.states[:] = ["created", "running", "running", "succeeded"]
+    done = submit("train", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith(("state", "done"))] == [
+        "state  created", "state  running", "state  succeeded", f"done   {UUID}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["failed", "stopped", "upstream_failed"])
+def test_waiting_fails_with_the_run(submit: Submit, api: Any, state: str) -> None:
+    api.states[:] = ["running", state]
+    done = submit("train", "--wait")
+    assert done.returncode == 1
+    assert f"jobs/submit.sh: my-ml-project {UUID} failed: {state}: the node went away" in done.stderr
+    assert f"ops logs --project=my-ml-project --uid={UUID}" in done.stderr
+
+
+def test_a_new_service_takes_the_place_of_the_old_one(submit: Submit, api: Any) -> None:
+    api.states[:] = ["starting", "running"]
+    done = submit("serve", "--wait", SERVE_MODEL="models:/my-ml-project/3")
+    assert done.returncode == 0, done.stderr
+    created = next(body for verb, path, body in api.received if verb == "POST" and path.endswith("/runs"))
+    variables = yaml.safe_load(created["content"])["component"]["run"]["container"]["env"]
+    assert {"name": "SERVE_MODEL", "value": "models:/my-ml-project/3"} in variables
+    stopped = [path for verb, path, _ in api.received if path.endswith("/stop")]
+    assert stopped == [f"/api/v1/default/my-ml-project/runs/{OLDER}/stop"]
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "does not know you: run"),
+        (403, "does not let you run jobs in my-ml-project"),
+        (404, "there is no project my-ml-project at"),
+        (409, "answers 409: "),
+        (422, "answers 422: "),
+        (500, "answers 500: "),
+    ],
+)
+def test_a_refusal_is_told_in_a_line(submit: Submit, api: Any, status: int, advice: str) -> None:
+    api.status = status
+    done = submit("train")
+    assert done.returncode == 1
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "hush" not in done.stderr
+
+
+def test_a_wrong_token_and_a_silent_host_are_told_apart(submit: Submit) -> None:
+    assert "does not know you" in submit("train", POLYAXON_AUTH_TOKEN="wrong").stderr
+    silent = submit("train", POLYAXON_HOST="http://127.0.0.1:9")
+    assert "Polyaxon does not answer at http://127.0.0.1:9" in silent.stderr
+    assert silent.stderr.count("\n") == 1
+
+
+def test_a_missing_secret_is_told_before_anything_is_sent(submit: Submit, api: Any, tmp_path: Path) -> None:
+    missing = {"secret": 'Error from server (NotFound): secrets "my-ml-project-env" not found'}
+    done = submit("train", **stand_in(tmp_path, "kubectl", "", missing), NAMESPACE="team")
+    assert done.returncode == 1
+    assert "run `make secrets`" in done.stderr
+    assert not api.received

@@ -1,0 +1,77 @@
+"""See that a service which was just deployed answers: .venv-jobs/bin/python jobs/smoke.py.
+
+All that it prints on standard output is SERVE_MODEL=models:/<name>/<version>, the model that answered, for the next step.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request as Call
+from urllib.request import urlopen
+
+from orchestrator import reach
+from request import Failed, Refused, Request, settings
+
+PATIENCE = float(os.environ.get("SMOKE_SECONDS", "300"))  # until the service must be ready
+
+
+def main() -> None:
+    """Wait, ask, compare; exit with one line if anything is not as it should be."""
+    request = Request("serve", [], settings())
+    try:
+        with reach(request) as url:
+            if not url.startswith(("http://", "https://")):
+                raise Refused(f"SERVE_URL={url}: an address is needed, such as https://penguins.example.com")
+            print(f"asking {url}", file=sys.stderr)
+            _await(f"{url.rstrip('/')}/readyz")
+            print(f"SERVE_MODEL={_try(url.rstrip('/'), request.settings['SERVE_MODEL'])}")
+    except (Refused, Failed) as problem:
+        sys.exit(f"jobs/smoke.py: {problem}")
+
+
+def _try(url: str, wanted: str) -> str:
+    """Have the documentation's own example predicted, by the model that was asked for."""
+    rows = _ask(f"{url}/openapi.json")["components"]["schemas"]["Rows"]["examples"][0]
+    said = _ask(f"{url}/predict", rows)
+    if len(said["predictions"]) != len(rows["rows"]):
+        raise Failed(f"{url}/predict gave {len(said['predictions'])} predictions for {len(rows['rows'])} rows")
+    served = f"models:/{said['model']['name']}/{said['model']['version']}"
+    if "@" not in wanted and wanted not in ("", served):
+        raise Failed(f"{url} answers with {served}, not with SERVE_MODEL={wanted}")
+    return served
+
+
+def _await(url: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            _ask(url)
+            return
+        except Failed as failed:
+            if time.monotonic() > deadline:
+                raise Failed(f"not ready within {PATIENCE:g} seconds: {failed}") from None
+            time.sleep(1)
+
+
+def _ask(url: str, body: Any = None) -> Any:
+    headers = {"Content-Type": "application/json"}
+    if token := os.environ.get("SERVE_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    call = Call(url, data, headers)  # noqa: S310 - main refuses other schemes
+    try:
+        with urlopen(call, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+    except HTTPError as error:
+        raise Failed(f"{url} answers {error.code}: {error.read(300).decode(errors='replace')}") from None
+    except OSError as error:
+        raise Failed(f"{url} does not answer ({error})") from None
+    except ValueError:
+        raise Failed(f"{url} does not answer in JSON: is SERVE_URL the service's address?") from None
+
+
+if __name__ == "__main__":
+    main()
