@@ -74,17 +74,25 @@ $(TOOLS)/.complete: requirements/tools.txt requirements/package-lock.json $(VENV
 	@touch $@
 
 COMPILE = $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-header $(ARGS)
+	--no-annotate $(ARGS)
+# What stands at the top of a project's file: how its own make lock, or Renovate, makes it anew.
+ANEW = uv pip compile --universal --python-version=3.11 --generate-hashes
 
 # The union first; the render's files are then parts of that one resolution, or of the tools' if they send jobs.
 .PHONY: lock
 lock: setup  ## Pin all requirements anew, the renders' too (ARGS=--upgrade for newer versions)
-	$(COMPILE) requirements/requirements.in --output-file $(LOCKED)
-	echo uv | $(COMPILE) - --constraints $(LOCKED) --output-file requirements/uv.txt
-	$(COMPILE) requirements/tools.in --output-file requirements/tools.txt
+	$(COMPILE) --no-header requirements/requirements.in --output-file $(LOCKED)
+	echo uv | $(COMPILE) --no-header - --constraints $(LOCKED) --output-file requirements/uv.txt
+	$(COMPILE) --no-header requirements/tools.in --output-file requirements/tools.txt
 	find '$(PROJECT)' -path '*requirements/*.in' | while read -r file; do \
-		case $$file in */jobs.in) from=requirements/tools.txt ;; *) from=$(LOCKED) ;; esac; \
-		$(COMPILE) "$$file" --constraints $$from --output-file "$${file%.in}.txt" || exit 1; done
+		name=requirements/$$(basename "$$file" .in); from=$(LOCKED); \
+		case $$name in \
+			*/dev) of="$$name.in requirements/storage.in" ;; \
+			*/jobs) of=$$name.in; from=requirements/tools.txt ;; \
+			*/audit) of=$$name.in ;; \
+			*) of="--constraint=requirements/dev.txt $$name.in" ;; esac; \
+		$(COMPILE) "$$file" --constraints $$from --output-file "$${file%.in}.txt" \
+			--custom-compile-command "$(ANEW) $$of --output-file=$$name.txt" || exit 1; done
 
 .PHONY: clean
 clean:  ## Remove what the targets made, apart from .venv

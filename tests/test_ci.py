@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import CHOICES, ROOT, Render, run
 from specs import TOOLS
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -70,3 +70,21 @@ def test_a_release_tells_what_the_changelog_says() -> None:
     done = run("make", "--silent", "notes", cwd=ROOT)
     newest = re.split(r"^## .*\n", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)[1]
     assert done.stdout.strip() == newest.strip()
+
+
+@pytest.mark.parametrize("ci", CHOICES["ci"])
+def test_renovate_is_told_what_there_is(render: Render, ci: str) -> None:
+    project = render(ci=ci)
+    settings = ["--builtin-schema", "vendor.renovate"]
+    done = run(
+        TOOLS.absolute() / "check-jsonschema", *settings, ROOT / "renovate.json", project / "renovate.json", cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout
+    # It repeats the command that it finds at the top of a lock, and knows a few options, with an equals sign.
+    rules = run("make", "--dry-run", "lock", "BIN=bin", cwd=project).stdout
+    for file in sorted((project / "requirements").glob("*.txt")):
+        command = file.read_text(encoding="utf-8").splitlines()[1].removeprefix("#    ")
+        known = r"--(universal|generate-hashes|python-version=3\.11|constraint=\S+|output-file=\S+)"
+        assert all(re.fullmatch(known, word) for word in command.split() if word.startswith("--")), command
+        target = rules.replace("$name", file.stem)
+        assert command.replace("uv pip compile", "bin/uv pip compile --quiet --upgrade") in target, command
