@@ -1,0 +1,113 @@
+"""The command in every job's spec runs: what the orchestrators would start is started here, and must do its work."""
+
+import http.client
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import CHOICES, Render
+from pods import Machine, Pod
+from specs import JOBS, VERBS, judge, submit
+
+from tools import demo
+
+pytestmark = pytest.mark.xdist_group("commands")
+
+WORKERS = {"tune": "TUNE_WORKERS", "infer": "INFER_WORKERS"}
+SMALL = {"train": ["experiment=small"], "tune": ["model=logistic", "study.trials=2"]}
+# The editor is in the workspace's image and in no registry that a test could install it from.
+ELSEWHERE = {"code-server"}
+
+Command = tuple[str, ...]
+
+
+def commands(render: Render) -> dict[Command, list[str]]:
+    """Every distinct command, and the specs that hold it."""
+    found: dict[Command, list[str]] = {}
+    for orchestrator in CHOICES["orchestrator"]:
+        texts, names = [], []
+        for platform in CHOICES["platform"]:
+            project = render(orchestrator=orchestrator, platform=platform)
+            for job in JOBS:
+                words = SMALL.get(job.partition("-")[0], []) if job in VERBS else []
+                done = submit(project, job, *words, "--dry-run", **{name: "2" for name in WORKERS.values()})
+                assert done.returncode == 0, done.stderr
+                texts.append(done.stdout)
+                names.append(f"{orchestrator}-{platform}-{job}")
+        for name, verdict in zip(names, judge(orchestrator, *texts), strict=True):
+            for worker in ("0", "1") if name.endswith(("-tune", "-infer")) else ("0",):
+                found.setdefault(_of_worker(verdict["asks"]["command"], worker), []).append(name)
+    return found
+
+
+def _of_worker(command: list[str], worker: str) -> Command:
+    """A worker's own command; where the specs count pods, as in an Indexed Job, the number comes from the pod."""
+    numbered = [word.replace("$(JOB_COMPLETION_INDEX)", worker) for word in command]
+    return tuple(
+        f"{word.partition('=')[0]}={worker}" if word.startswith(("study.worker=", "shard.index=")) else word
+        for word in numbered
+    )
+
+
+def test_every_command_runs(render: Render, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    project = Path(shutil.copytree(render(orchestrator="none"), tmp_path / "project"))
+    machine = Machine(project, tmp_path / "machine", {})
+    store = tmp_path / "store"
+    shutil.copytree(project / "data", store)
+    machine.environment |= {
+        "STORAGE_ROOT": str(store),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "OPTUNA_STORAGE": str(tmp_path / "journal.log"),
+    }
+    found = commands(render)
+    order = ["prepare", "train", "tune", "infer", "doctor"]
+    verbs = sorted((c for c in found if c[0] == "python" and not _serves(c)), key=lambda c: order.index(_verb(c)))
+    for command in verbs:
+        ended = machine.start(Pod(_verb(command), list(command), {})).end()
+        assert ended.status == 0, (command, ended.said)
+    services = [c for c in found if c not in verbs and c[0] not in ELSEWHERE]
+    for command in services:
+        _answers(machine, command, tmp_path)
+    assert {c[0] for c in found} - {c[0] for c in (*verbs, *services)} <= ELSEWHERE
+    specs = sum(len(set(names)) for names in found.values())
+    assert specs >= len(JOBS) * len(CHOICES["orchestrator"]) * len(CHOICES["platform"])
+    told = f"job specs: {specs} hold {len(found)} distinct commands; {len(verbs) + len(services)} were run, and"
+    record_property("told", f"{told} {len(found) - len(verbs) - len(services)} is the image's own code-server")
+
+
+def _verb(command: Command) -> str:
+    return command[2].rpartition(".")[2]
+
+
+def _serves(command: Command) -> bool:
+    return command[0] == "python" and _verb(command) == "serve"
+
+
+def _answers(machine: Machine, command: Command, folder: Path) -> None:
+    """Start a service on a port of this machine, in a folder of this machine, and ask it."""
+    port = str(demo.free_port())
+    words = [word.replace("8888", port) if word.startswith("--port") else word for word in command]
+    (volume := folder / "volume").mkdir(exist_ok=True)
+    here = [word.replace("/data", str(volume)) for word in words]
+    if here[0] == "jupyter-lab" and os.geteuid() == 0:  # a pod is nobody's root
+        here.append("--allow-root")
+    service = machine.start(Pod("service", here, {}), SERVE_PORT=port, HOME=str(volume))
+    base = "".join(word.partition("=")[2] for word in command if word.startswith("--ServerApp.base_url="))
+    path = "/readyz" if _serves(command) else f"{base.rstrip('/')}/api/status"
+    try:
+        deadline = time.monotonic() + 90
+        status = 0
+        while status != 200 and time.monotonic() < deadline and service.running.poll() is None:
+            with suppress(OSError):
+                connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
+                connection.request("GET", path)
+                status = connection.getresponse().status
+            time.sleep(0.2)
+    finally:
+        service.running.terminate()
+        said = service.end().said
+    assert status == 200, (command, said)
