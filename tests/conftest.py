@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_cookies.plugin import Cookies
@@ -89,3 +92,17 @@ def choices(request: pytest.FixtureRequest) -> dict[str, str]:
 def project(render: Render, choices: dict[str, str]) -> Path:
     """The project rendered with these choices."""
     return render(**choices)
+
+
+@pytest.fixture
+def served() -> Iterator[Any]:
+    """A service as jobs/smoke.py finds it, at its `port`; its `version` is that of the model."""
+    from test_wait import Service  # which imports this file
+
+    handler = type("Fresh", (Service,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    handler.port = server.server_port
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield handler
+    server.shutdown()
+    server.server_close()

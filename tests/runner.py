@@ -54,6 +54,7 @@ class Runner:
     engine: Engine
     volumes: dict[Path, str] = field(default_factory=dict)  # what is laid over a job's container
     variables: dict[str, str] = field(default_factory=dict)  # what the team has set on GitLab
+    files: dict[str, dict[str, str]] = field(default_factory=dict)  # of the type File, by environment
 
     def __post_init__(self) -> None:
         shutil.copytree(TEMPLATES, self.project / SEEDS)
@@ -118,6 +119,8 @@ class Runner:
 
     def run(self, *jobs: str, event: Mapping[str, str] = {}) -> Outcome:
         """Run jobs, in the order of their stages."""
+        kept = {name: {"type": "file", "values": values} for name, values in self.files.items()}
+        (self.project / ".gitlab-ci-local-variables.yml").write_text(yaml.safe_dump(kept))
         laid = [word for pair in self.volumes.items() for word in ("--volume", f"{pair[0]}:{pair[1]}")]
         done = self.call(
             *("--container-executable", "podman", "--pull-policy", "if-not-present", "--network", "host"),
@@ -125,7 +128,7 @@ class Runner:
             event=event,
         )
         text = done.stdout + done.stderr
-        ended = re.findall(r"^ ?(PASS|FAIL|WARN) +(?:\[.*?\] +)?(.*?)(?: \d+% coverage)?$", text, re.M)
+        ended = re.findall(r"^ ?(PASS|FAIL|WARN) +(?:\[.*?\] +)?(.*?)(?: +pre_script| \d+% coverage)?$", text, re.M)
         return Outcome(done.returncode, text, {name.strip(): word == "PASS" for word, name in ended})
 
 
@@ -168,13 +171,44 @@ def images(pipeline: Mapping[str, Any]) -> set[str]:
     return {pipeline["variables"]["PYTHON_IMAGE"] if name == "$PYTHON_IMAGE" else name for name in named}
 
 
-def recorder(folder: Path, name: str, answer: str = "") -> dict[Path, str]:
+def recorder(folder: Path, name: str) -> dict[Path, str]:
     """Write a stand-in for a command-line client; gives what to lay over containers so that it records in folder."""
     file, record = folder / f"{name}.sh", folder / name
     record.mkdir()
-    settings = f"RECORD=/record/{name} REAL=/usr/local/lib/{name} ANSWER='{answer}'"
-    file.write_text(STAND_IN.replace("\n", f"\n{settings}\n", 1))
+    file.write_text(STAND_IN.replace("\n", f"\nRECORD=/record/{name} ANSWER=\n", 1))
     file.chmod(0o755)
-    laid = {file: f"/usr/local/bin/{name}:ro", record: f"/record/{name}"}
-    real = (TOOLS / name).absolute()
-    return laid | ({real: f"/usr/local/lib/{name}:ro"} if real.exists() else {})
+    return {file: f"/usr/local/bin/{name}:ro", record: f"/record/{name}"}
+
+
+# A cluster that takes what it is given, finishes every job, and has a service at the port that SERVICE_PORT names.
+KUBECTL = r"""#!/bin/sh
+record=${RECORD:-/record/kubectl}
+number=$(ls "$record" | grep -c words)
+printf '%s\n' "$@" > "$record/words-$number"
+case "$*" in
+  kustomize*) exec "${REAL:-/usr/local/lib/kubectl}" "$@" ;;
+  *--filename=-*)
+    { cat "$KUBECONFIG"; printf '\n---\n'; cat; } > "$record/sent-$number"
+    if grep -q '^kind: Job' "$record/sent-$number"
+    then echo job.batch/my-ml-project-train-x7k2p
+    else echo deployment.apps/my-ml-project-serve
+    fi ;;
+  *port-forward*) echo "Forwarding from 127.0.0.1:$SERVICE_PORT -> 8000"; exec sleep 60 ;;
+  *"get pods"*) echo '{"items": []}' ;;
+  *"get job"*) echo '{"status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}}' ;;
+  *"get deployment"*)
+    echo '{"metadata": {"generation": 1}, "spec": {"replicas": 2},
+      "status": {"observedGeneration": 1, "updatedReplicas": 2, "readyReplicas": 2, "replicas": 2}}' ;;
+  *logs*) echo "my-ml-project version 7: promoted to champion" ;;
+esac
+"""
+
+
+def cluster(folder: Path) -> dict[Path, str]:
+    """Write a stand-in for kubectl; only what needs no cluster is the real one's."""
+    file, record = folder / "kubectl.sh", folder / "kubectl"
+    record.mkdir()
+    file.write_text(KUBECTL)
+    file.chmod(0o755)
+    real = (TOOLS / "kubectl").absolute()
+    return {file: "/usr/local/bin/kubectl:ro", record: "/record/kubectl", real: "/usr/local/lib/kubectl:ro"}

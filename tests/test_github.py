@@ -5,10 +5,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from conftest import CONTEXTS, Render, run
-from specs import TOOLS
+from runner import KUBECTL
+from specs import TOOLS, calls
 
 pytestmark = pytest.mark.xdist_group("github")
 
@@ -84,22 +87,25 @@ def test_a_broken_workflow_is_refused(project: Path, kind: str) -> None:
 
 
 def act(
-    project: Path, workflow: str, job: str, event: str = "push", **environment: str
+    project: Path, workflow: str, job: str, *words: str, event: str = "push", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a job of a workflow on this machine."""
-    text = (project / ".github" / "workflows" / f"{workflow}.yml").read_text()
+    text = (project / ".github" / "workflows" / f"{workflow}.yml").read_text(encoding="utf-8")
     uploads = {f"{name}={KEEP}" for name in re.findall(rf"{UPLOAD}@\w+", text)}
+    path = f"{environment.pop('PATH', os.environ['PATH'])}:{TOOLS.absolute()}"
     return run(
         TOOLS / "act", event, "--workflows", f".github/workflows/{workflow}.yml", "--job", job,
         *("--platform", "ubuntu-24.04=-self-hosted", "--no-cache-server", "--pull=false"),
         *[word for upload in uploads for word in ("--local-repository", upload)],
+        *words,
         cwd=project,
+        PATH=path,
         **environment,
     )  # fmt: skip
 
 
 def test_the_specs_of_jobs_are_kept(project: Path) -> None:
-    done = act(project, "check", "specs", PATH=f"{os.environ['PATH']}:{TOOLS.absolute()}")
+    done = act(project, "check", "specs")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Job succeeded" in done.stdout
 
@@ -118,3 +124,49 @@ def test_an_audit_that_could_look_nothing_up_is_red(project: Path) -> None:
     done = act(project, "check", "audit")
     assert done.returncode
     assert "pip-audit --strict" in done.stdout
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "calls").mkdir()
+    real = str((TOOLS / "kubectl").absolute())
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORD": str(tmp_path / "calls"), "REAL": real}
+
+
+def sent(kubectl: dict[str, str]) -> tuple[str, Any]:
+    """The login and the first document of what was sent."""
+    [text] = [text for _, text in calls(kubectl) if text]
+    login, documents = text.split("\n---\n", 1)
+    return login.strip(), next(yaml.safe_load_all(documents))
+
+
+def test_a_training_is_sent_and_waited_for(project: Path, kubectl: dict[str, str]) -> None:
+    given = ["--secret", "CLUSTER_LOGIN=a login", "--input", "overrides=model=forest 'note=it is'"]
+    deliver = project / ".github" / "workflows" / "deliver.yml"
+    deliver.write_text(deliver.read_text().replace("    needs: image\n", ""))  # which were there before
+    done = act(project, "deliver", "train", *given, event="workflow_dispatch", **kubectl)
+    assert done.returncode == 0, done.stdout + done.stderr
+    login, job = sent(kubectl)
+    assert login == "a login"
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["model=forest", "note=it is"]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True).stdout
+    assert container["image"].endswith(f"/pipeline:{head[:8]}")
+    assert "a login" not in done.stdout
+
+
+def test_a_version_is_deployed_and_tried(project: Path, kubectl: dict[str, str], served: Any) -> None:
+    served.version = "7"
+    words = {"environment": "production", "image_tag": "01234567", "model": "models:/my-ml-project/7"}
+    given = [word for pair in words.items() for word in ("--input", "=".join(pair))]
+    given += ["--secret", "CLUSTER_LOGIN=a login", "--var", "JOB_SETTINGS=ENVIRONMENT=prod\nNAMESPACE=live"]
+    done = act(project, "deploy", "deploy", *given, event="workflow_dispatch", SERVICE_PORT=str(served.port), **kubectl)
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, deployment = sent(kubectl)
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].endswith("/serve:01234567")
+    assert {"name": "SERVE_MODEL", "value": "models:/my-ml-project/7"} in container["env"]
+    assert all("--namespace=live" in words for words, _ in calls(kubectl) if "kustomize" not in words)
+    assert "SERVE_MODEL=models:/my-ml-project/7" in done.stdout

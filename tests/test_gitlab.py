@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from conftest import CONTEXTS, Render
 from containers import Engine
-from runner import Runner, recorder, stand_ins
+from runner import Runner, cluster, recorder, stand_ins
 from specs import calls
 
 pytestmark = pytest.mark.xdist_group("gitlab")
@@ -86,6 +87,7 @@ def test_a_broken_pipeline_is_refused(runner: Callable[..., Runner], kind: str) 
 
 
 ROBOT = {"REGISTRY_USER": "robot$ci", "REGISTRY_PASSWORD": "hush"}
+IMAGE = "registry.example.com/my-team/my-ml-project"
 SCANS = {
     "semgrep-sast": "/analyzer run",
     "secret_detection": "/analyzer run",
@@ -106,15 +108,13 @@ Told = Callable[[str, object], None]
 
 
 def test_the_light_jobs_of_a_pipeline_run(runner: Callable[..., Runner], tmp_path: Path, record_property: Told) -> None:
-    """All that install nothing large; the others are for `make test-all`."""
+    """All that install nothing large and send nothing to the cluster; the others are for `make test-all`."""
     made = runner()
-    whole = made.preview()
-    stand_ins(made.engine, whole)
-    sent = "job.batch/my-ml-project-train-x7k2p"
-    made.volumes |= recorder(tmp_path, "buildah") | recorder(tmp_path, "kubectl", sent)
-    made.variables |= {**ROBOT, "OVERRIDES": "model=forest 'note=it is'"}
-    jobs = [name for name in made.jobs() if name not in LATER]
-    assert {*jobs, *LATER} == {*made.jobs()}
+    stand_ins(made.engine, made.preview())
+    made.volumes |= recorder(tmp_path, "buildah") | cluster(tmp_path)
+    made.variables |= ROBOT
+    jobs = [name for name in made.jobs() if name not in (*LATER, *DELIVERY)]
+    assert {*jobs, *LATER, *DELIVERY} == {*made.jobs()}
     done = made.run(*jobs)
     assert done.passed == {name: name != "audit" for name in jobs}, done.text
     # No registry here has a list of known holes; without --strict this would have been green.
@@ -125,18 +125,58 @@ def test_the_light_jobs_of_a_pipeline_run(runner: Callable[..., Runner], tmp_pat
     assert "buildah: yes" in done.said("builder")
     built = [words for words, _ in calls({"RECORD": str(tmp_path / "buildah")})]
     sha = made.git("rev-parse", "--short=8", "HEAD")
-    image = "registry.example.com/my-team/my-ml-project/serve"
-    assert [words[-1] for words in built] == [".", f"{image}:{sha}", f"{image}:latest"]
-    assert f"sent   {sent}" in done.said("train")
-    [job] = [yaml.safe_load(text) for words, text in calls({"RECORD": str(tmp_path / "kubectl")}) if "create" in words]
-    [container] = job["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["model=forest", "note=it is"]
-    assert container["image"].endswith(f"/pipeline:{sha}")
+    assert [words[-1] for words in built] == [".", f"{IMAGE}/serve:{sha}", f"{IMAGE}/serve:latest"]
     specs = {file.stem for file in (made.project / "specs").iterdir()}
     assert specs == {file.stem for file in (made.project / "jobs").glob("*.yaml")} - {"cluster", "kustomization"}
     record_property(
         "told", f"GitLab, {len(jobs)} light jobs in containers: {len(jobs) - 1} pass, audit is red as it must be"
     )
+
+
+DELIVERY = ("train", "staging", "production")
+LOGINS = {"*": "login of the team", "production": "login of production"}
+
+
+def test_a_model_is_delivered(
+    runner: Callable[..., Runner], tmp_path: Path, served: Any, record_property: Told
+) -> None:
+    """Trained with overrides, deployed as champion to staging, and as that version to production."""
+    served.version = "7"
+    made = runner()
+    stand_ins(made.engine, made.preview())
+    made.volumes |= cluster(tmp_path)
+    made.variables |= {"SERVICE_PORT": str(served.port), "OVERRIDES": "model=forest 'note=it is'"}
+    made.files |= {"CLUSTER_LOGIN": LOGINS}
+    assert [made.jobs()[name] for name in DELIVERY] == ["on_success", "on_success", "manual"]
+    done = made.run(*DELIVERY)
+    assert done.passed == dict.fromkeys(DELIVERY, True), done.text
+    assert "promoted to champion" in done.said("train")
+    sent = [text for _, text in calls({"RECORD": str(tmp_path / "kubectl")}) if text]
+    logins, documents = zip(*[text.split("\n---\n", 1) for text in sent], strict=True)
+    assert logins == (LOGINS["*"], LOGINS["*"], LOGINS["production"])
+    job, staging, production = [next(yaml.safe_load_all(text)) for text in documents]
+    sha = made.git("rev-parse", "--short=8", "HEAD")
+    assert container(job)["args"] == ["model=forest", "note=it is"]
+    assert container(job)["image"] == f"{IMAGE}/pipeline:{sha}"
+    assert container(staging)["image"] == container(production)["image"] == f"{IMAGE}/serve:{sha}"
+    assert "SERVE_MODEL" not in names(staging)
+    assert {"name": "SERVE_MODEL", "value": "models:/my-ml-project/7"} in container(production)["env"]
+    # Whoever rolls back runs this job of an older pipeline again, and nothing else than its version will do.
+    served.version = "8"
+    done = made.run("production")
+    assert done.passed == {"production": False}
+    assert "answers with models:/my-ml-project/8, not with SERVE_MODEL=models:/my-ml-project/7" in done.said(
+        "production"
+    )
+    record_property("told", "GitLab, delivery in containers: train, staging and production, the same version in both")
+
+
+def container(document: Any) -> Any:
+    return document["spec"]["template"]["spec"]["containers"][0]
+
+
+def names(document: Any) -> set[str]:
+    return {variable["name"] for variable in container(document)["env"]}
 
 
 def test_a_tag_is_released_with_its_notes(runner: Callable[..., Runner]) -> None:

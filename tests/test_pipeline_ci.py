@@ -63,6 +63,8 @@ def holds(condition: str, variables: dict[str, str]) -> bool:
         return variables.get(word[1:], "") if word.startswith("$") else word.strip('"')
 
     def term(text: str) -> bool:
+        if " != " in text:
+            return not term(text.replace(" != ", " == "))
         left, equals, right = text.partition(" == ")
         return value(left) == value(right) if equals else bool(value(left))
 
@@ -138,8 +140,8 @@ def test_a_push_starts_one_pipeline(pipeline: Pipeline, event: dict[str, str], s
     [
         ({"CI_COMMIT_BRANCH": "topic"}, CHECKS | {"audit", "sbom"}),
         ({"CI_PIPELINE_SOURCE": "merge_request_event"}, CHECKS | {"audit", "sbom"}),
-        ({"CI_COMMIT_BRANCH": "main"}, CHECKS | {"audit", "sbom", "build", "train", "pages"}),
-        ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "topic"}, CHECKS | {"audit", "sbom", "train"}),
+        ({"CI_COMMIT_BRANCH": "main"}, CHECKS | {"audit", "sbom", "build", "train", "staging", "pages"}),
+        ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "topic"}, CHECKS | {"audit", "sbom"}),
         ({"CI_COMMIT_TAG": "1.0.0"}, CHECKS | {"audit", "sbom", "build", "notes", "release"}),
     ],
 )
