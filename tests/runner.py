@@ -168,7 +168,7 @@ def images(pipeline: Mapping[str, Any]) -> set[str]:
     """The images that jobs run in."""
     found = [job["image"] for job in pipeline.values() if isinstance(job, dict) and "image" in job]
     named = {image if isinstance(image, str) else image["name"] for image in found}
-    return {pipeline["variables"]["PYTHON_IMAGE"] if name == "$PYTHON_IMAGE" else name for name in named}
+    return {pipeline["variables"][name[1:]] if name.startswith("$") else name for name in named}
 
 
 def recorder(folder: Path, name: str) -> dict[Path, str]:

@@ -294,3 +294,22 @@ def test_the_scripts_of_pipelines_are_sound(render: Render) -> None:
         files = sorted((render(**context) / "ci").glob("*.sh"))
         done = run(TOOLS / "shellcheck", *files, cwd=files[0].parent)
         assert done.returncode == 0, done.stdout
+
+
+def test_the_page_names_what_can_be_set_and_nothing_else(render: Render) -> None:
+    """What GitLab or GitHub sets is not the reader's to set; what scripts hand on to each other neither."""
+    theirs = r"(CI|GITHUB|ACTIONS|AST|CS|GH|GIT|PIP|PYTEST)_\w+|RUNNER_TEMP|DOCKER_TLS_CERTDIR"
+    between = {"IDENTITY_TOKEN", "REGISTRY_AUTH_FILE", "STORAGE_DRIVER", "BUILDAH_ISOLATION", "BUILDAH_FORMAT",
+               "BUILDKITD_FLAGS", "DOCKER_CONFIG", "TOKEN_EXCHANGE", "KUBECTL_VERSION"}  # fmt: skip
+    for ci, folder in (("gitlab", ".gitlab"), ("github", ".github")):
+        project = render(ci=ci)
+        files = [*project.glob(".gitlab-ci.yml"), *(project / folder).rglob("*.yml"), *(project / "ci").iterdir()]
+        text = "\n".join(re.sub(r"#.*", "", file.read_text(encoding="utf-8")) for file in files)
+        settings = set(re.findall(r"^(\w+)=", (project / "jobs" / "settings.env").read_text(), re.M)) | {"SERVE_TOKEN"}
+        used = set(re.findall(r"(?:\$\{?|secrets\.|vars\.)([A-Z]+(?:_[A-Z]+)+)\b", text))
+        used |= set(re.findall(r"^ {2,}([A-Z]+(?:_[A-Z]+)+):", text, re.M))
+        used = {name for name in used if not re.fullmatch(theirs, name)} - between
+        page = (project / "docs" / "guide" / "ci.md").read_text(encoding="utf-8")
+        named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)[`=]", page))
+        assert used - named - settings == set(), ci
+        assert named - used - settings == set(), ci
