@@ -1,16 +1,24 @@
 """A GitLab project's pipeline is what GitLab accepts, and its jobs do what they should, each in its container."""
 
+import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
 import pytest
 import yaml
-from conftest import CONTEXTS, Render
+from conftest import CHOICES, CONTEXTS, Render
 from containers import Engine
 from runner import Runner, cluster, recorder, stand_ins
 from specs import calls
+from test_pipeline_ci import Exchange
+from test_polyaxon import Api
+from test_runai import KEY, NAMES, Console
 
 pytestmark = pytest.mark.xdist_group("gitlab")
 
@@ -177,6 +185,129 @@ def container(document: Any) -> Any:
 
 def names(document: Any) -> set[str]:
     return {variable["name"] for variable in container(document)["env"]}
+
+
+class OnRunai(Console):
+    """Run:ai with room for everything: trainings are completed at once, and the service runs once it was posted."""
+
+    def do_GET(self) -> None:  # noqa: N802 - as http.server wants it
+        query = parse_qs(urlsplit(self.path).query)
+        if urlsplit(self.path).path != "/api/v1/workloads":
+            super().do_GET()
+            return
+        [name] = [text.removeprefix("name==") for text in query["filterBy"] if text.startswith("name==")]
+        posted = [path for path, _, _ in self.received if path == "/api/v1/workloads/inferences"]
+        found = {"name": name, "id": "an-id", "phase": "Running" if name.endswith("-serve") else "Completed"}
+        self.answer(200, {"workloads": [found] if posted or "-train-" in name else []})
+
+
+class OnPolyaxon(Api):
+    """Polyaxon with room for everything: the run that was made last has ended, or runs if it serves."""
+
+    def answer(self, status: int, content: Any) -> None:
+        posted = [body["content"] for verb, path, body in self.received if verb == "POST" and path.endswith("/runs")]
+        self.states[:] = ["running" if posted and "kind: service" in posted[-1].replace('"', "") else "succeeded"]
+        super().answer(status, content)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[type[BaseHTTPRequestHandler]], tuple[Any, str]]]:
+    servers = []
+
+    def start(kind: type[BaseHTTPRequestHandler]) -> tuple[Any, str]:
+        handler = type("Fresh", (kind,), {"received": [], "states": [""]})
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return handler, f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+# Jobs that no run here executes, and why.
+REPLACED = {
+    "build-large: [pipeline-gpu]": "gigabytes of CUDA, of which no image can be had here; hadolint judges its file",
+    "build-large: [workspace]": "code-server's image cannot be had here; hadolint judges its file",
+}
+MIRROR = """\
+unqualified-search-registries = ["docker.io"]
+[[registry]]
+prefix = "docker.io"
+location = "{0}"
+insecure = true
+[[registry]]
+prefix = "registry.example.com"
+location = "{0}"
+insecure = true
+"""
+
+
+@pytest.fixture(scope="session")
+def registry(engine: Engine) -> Iterator[str]:
+    with engine.registry() as place:
+        engine.run("podman", "push", "--tls-verify=false", engine.python(), f"{place}/library/python:3.13-slim-trixie")
+        yield place
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("platform", CHOICES["platform"])
+@pytest.mark.parametrize("orchestrator", CHOICES["orchestrator"])
+def test_every_job_of_a_pipeline_runs(
+    runner: Callable[..., Runner],
+    tmp_path: Path,
+    registry: str,
+    served: Any,
+    listen: Callable[..., tuple[Any, str]],
+    record_property: Told,
+    orchestrator: str,
+    platform: str,
+) -> None:
+    served.version = "7"
+    made = runner(orchestrator=orchestrator, platform=platform)
+    stand_ins(made.engine, made.preview())
+    (tmp_path / "registries.conf").write_text(MIRROR.format(registry))
+    made.volumes |= {tmp_path / "registries.conf": "/etc/containers/registries.conf:ro"} | cluster(tmp_path)
+    made.variables |= {"SERVE_URL": f"http://127.0.0.1:{served.port}", "PAUSE": "0.1"}
+    made.files |= {"CLUSTER_LOGIN": {"*": "a kubeconfig"}}
+    handler = None
+    if orchestrator == "runai":
+        handler, url = listen(OnRunai)
+        made.files["CLUSTER_LOGIN"]["*"] = "".join(f"{name}={value}\n" for name, value in KEY.items())
+        made.variables |= {**NAMES, "RUNAI_URL": url}
+    elif orchestrator == "polyaxon":
+        handler, url = listen(OnPolyaxon)
+        made.files["CLUSTER_LOGIN"]["*"] = f"POLYAXON_HOST={url}\nPOLYAXON_AUTH_TOKEN=hush-hush\n"
+    if platform == "gcp":
+        exchange = {"TOKEN_EXCHANGE": listen(Exchange)[1], "IDENTITY_PROVIDER": "//iam.googleapis.com/p"}
+        made.variables |= {**exchange, "IDENTITY_TOKEN": "a.jwt"}
+    else:
+        made.variables |= ROBOT
+    jobs = {*made.jobs()} - {*REPLACED}
+    done = made.run(*jobs)
+    assert done.passed == {name: name != "audit" for name in jobs}, done.text[-8000:]
+    assert "coverage" in done.text
+    with urlopen(f"http://{registry}/v2/my-team/my-ml-project/serve/tags/list") as answer:
+        assert {made.git("rev-parse", "--short=8", "HEAD"), "latest"} <= {*json.load(answer)["tags"]}
+    if orchestrator == "runai":
+        assert [p.rpartition("/")[2] for p, _, _ in handler.received if "workloads" in p] == [
+            "trainings", "inferences", "an-id",
+        ]  # fmt: skip
+    elif orchestrator == "polyaxon":
+        posts = [path for verb, path, _ in handler.received if verb == "POST"]
+        assert [path.rpartition("/")[2] for path in posts] == ["runs", "runs", "stop", "runs", "stop"]
+    # After an edit of the source the registry's cache has all that was installed.
+    with (made.project / "src" / "my_ml_project" / "serve.py").open("a") as source:
+        source.write("# an edit\n")
+    made.git("commit", "--quiet", "--all", "--message=Edit")
+    again = made.run("build: [serve]")
+    assert again.passed == {"build: [serve]": True}, again.text[-8000:]
+    assert "Collecting" not in again.text
+    assert "Cache pulled" in again.text
+    left = "; ".join(f"{name} not run: {why}" for name, why in REPLACED.items())
+    record_property("told", f"GitLab, {orchestrator} on {platform}: {len(jobs)} jobs run in containers; {left}")
 
 
 def test_a_tag_is_released_with_its_notes(runner: Callable[..., Runner]) -> None:
