@@ -239,3 +239,59 @@ def test_a_smoke_test_fails_in_a_line(
     assert (done.returncode, done.stdout) == (1, "")
     assert advice in done.stderr
     assert "Traceback" not in done.stderr
+
+
+DOOR = "/rewrite-services/v1/team/default/my-ml-project/runs/" + "b" * 32 + "/8000"
+
+
+class BehindPolyaxon(Service):
+    """Polyaxon's server, and a service behind its door, whose address is another for each run."""
+
+    def do_GET(self) -> None:
+        assert self.headers["Authorization"] == "Token hush"
+        run = {"uuid": "b" * 32, "name": "serve", "status": "running", "settings": {"namespace": "team"}}
+        if self.path.startswith(DOOR):
+            self.path = self.path.removeprefix(DOOR)
+            super().do_GET()
+        else:
+            self.answer(200, {"results": [run], "count": 1} if "/runs?" in self.path else run)
+
+    def do_POST(self) -> None:
+        assert self.headers["Authorization"] == "Token hush"
+        assert self.path == f"{DOOR}/predict"
+        super().do_POST()
+
+
+class BehindRunai(Service):
+    """Run:ai's console, and a service that wants the console's token."""
+
+    def do_GET(self) -> None:
+        assert self.headers["Authorization"] == "Bearer a-token"
+        host = f"http://{self.headers['Host']}"
+        answers = {
+            "/api/v1/clusters": [{"name": "gpu-1", "uuid": "a-cluster"}],
+            "/api/v1/org-unit/projects": {"projects": [{"name": "team-a", "id": "4500001"}]},
+            "/api/v1/workloads": {"workloads": [{"name": "my-ml-project-serve", "id": "an-id", "urls": [f"{host}/"]}]},
+        }
+        answer = answers.get(self.path.partition("?")[0])
+        self.answer(200, answer) if answer else super().do_GET()
+
+    def do_POST(self) -> None:
+        self.answer(200, {"accessToken": "a-token"}) if self.path == "/api/v1/token" else super().do_POST()
+
+
+@pytest.mark.parametrize(("orchestrator", "kind"), [("polyaxon", BehindPolyaxon), ("runai", BehindRunai)])
+def test_a_smoke_test_finds_the_address_that_the_orchestrator_gave(
+    render: Render, orchestrator: str, kind: type[Service]
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    console = {"RUNAI_URL": url, "RUNAI_PROJECT": "team-a", "RUNAI_CLUSTER": "gpu-1"}
+    logins = {"RUNAI_CLIENT_ID": "an-id", "RUNAI_CLIENT_SECRET": "hush", "POLYAXON_AUTH_TOKEN": "hush"}
+    environment = {**console, **logins, "POLYAXON_HOST": url, "no_proxy": "*", "SMOKE_SECONDS": "1"}
+    done = run(TOOLS.absolute() / "python", "jobs/smoke.py", cwd=render(orchestrator=orchestrator), **environment)
+    server.shutdown()
+    server.server_close()
+    assert (done.returncode, done.stdout) == (0, "SERVE_MODEL=models:/my-ml-project/3\n"), done.stderr
+    assert "hush" not in done.stderr

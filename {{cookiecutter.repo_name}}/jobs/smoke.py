@@ -22,20 +22,22 @@ def main() -> None:
     """Wait, ask, compare; exit with one line if anything is not as it should be."""
     request = Request("serve", [], settings())
     try:
-        with reach(request) as url:
+        with reach(request) as (url, headers):
             if not url.startswith(("http://", "https://")):
                 raise Refused(f"SERVE_URL={url}: an address is needed, such as https://penguins.example.com")
             print(f"asking {url}", file=sys.stderr)
-            _await(f"{url.rstrip('/')}/readyz")
-            print(f"SERVE_MODEL={_try(url.rstrip('/'), request.settings['SERVE_MODEL'])}")
+            if token := os.environ.get("SERVE_TOKEN"):
+                headers["Authorization"] = f"Bearer {token}"
+            _await(f"{url.rstrip('/')}/readyz", headers)
+            print(f"SERVE_MODEL={_try(url.rstrip('/'), headers, request.settings['SERVE_MODEL'])}")
     except (Refused, Failed) as problem:
         sys.exit(f"jobs/smoke.py: {problem}")
 
 
-def _try(url: str, wanted: str) -> str:
+def _try(url: str, headers: dict[str, str], wanted: str) -> str:
     """Have the documentation's own example predicted, by the model that was asked for."""
-    rows = _ask(f"{url}/openapi.json")["components"]["schemas"]["Rows"]["examples"][0]
-    said = _ask(f"{url}/predict", rows)
+    rows = _ask(f"{url}/openapi.json", headers)["components"]["schemas"]["Rows"]["examples"][0]
+    said = _ask(f"{url}/predict", headers, rows)
     if len(said["predictions"]) != len(rows["rows"]):
         raise Failed(f"{url}/predict gave {len(said['predictions'])} predictions for {len(rows['rows'])} rows")
     served = f"models:/{said['model']['name']}/{said['model']['version']}"
@@ -44,11 +46,11 @@ def _try(url: str, wanted: str) -> str:
     return served
 
 
-def _await(url: str) -> None:
+def _await(url: str, headers: dict[str, str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            _ask(url)
+            _ask(url, headers)
             return
         except Failed as failed:
             if time.monotonic() > deadline:
@@ -56,12 +58,9 @@ def _await(url: str) -> None:
             time.sleep(1)
 
 
-def _ask(url: str, body: Any = None) -> Any:
-    headers = {"Content-Type": "application/json"}
-    if token := os.environ.get("SERVE_TOKEN"):
-        headers["Authorization"] = f"Bearer {token}"
+def _ask(url: str, headers: dict[str, str], body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    call = Call(url, data, headers)  # noqa: S310 - main refuses other schemes
+    call = Call(url, data, {**headers, "Content-Type": "application/json"})  # noqa: S310 - main refuses other schemes
     try:
         with urlopen(call, timeout=30) as answer:  # noqa: S310
             return json.load(answer)

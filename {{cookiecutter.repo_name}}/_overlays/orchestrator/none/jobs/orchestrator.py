@@ -100,10 +100,10 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def reach(request: Request) -> Iterator[str]:
-    """Open a way to the service for as long as the block lasts, and give its address."""
+def reach(request: Request) -> Iterator[tuple[str, dict[str, str]]]:
+    """Open a way to the service for as long as the block lasts, and give its address and headers to send."""
     if url := request.settings["SERVE_URL"]:
-        yield url
+        yield url, {}
         return
     words = [*_kubectl(request).split(), "port-forward", f"service/{NAME}-serve", ":80"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tunnel:
@@ -111,7 +111,7 @@ def reach(request: Request) -> Iterator[str]:
             said = tunnel.stdout.readline() if tunnel.stdout else ""
             if not (port := re.search(r"127\.0\.0\.1:(\d+)", said)):
                 raise Refused(f"kubectl port-forward: {said.strip() or 'it said nothing'}")
-            yield f"http://127.0.0.1:{port[1]}"
+            yield f"http://127.0.0.1:{port[1]}", {}
         finally:
             tunnel.terminate()
 

@@ -98,11 +98,24 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def reach(request: Request) -> Iterator[str]:
-    """Give the service's address, which Polyaxon shows beside the run."""
-    if not (url := request.settings["SERVE_URL"]):
-        raise Refused(f"SERVE_URL is not set: `{COMMAND} ops service --url` prints the address of a run")
-    yield url
+def reach(request: Request) -> Iterator[tuple[str, dict[str, str]]]:
+    """Give the service's address, which is another for each run, and headers to send."""
+    if url := request.settings["SERVE_URL"]:
+        yield url, {}
+        return
+    project = request.settings["POLYAXON_PROJECT"]
+    with _client(project) as make:
+        from polyaxon import settings
+
+        runs = make().list(query="name:serve, status:running", sort="-created_at", limit=1).results
+        if not runs:
+            raise Refused(f"no run of serve is running in {project}")
+        run = make(run_uuid=runs[0].uuid)
+        run.refresh_data()
+        place = f"{run.run_data.settings.namespace}/{run.owner}/{run.project}/runs/{run.run_uuid}/8000"
+        headers = settings.CLIENT_CONFIG.get_full_headers()
+        host = settings.CLIENT_CONFIG.host
+    yield f"{host}/rewrite-services/v1/{place}", headers
 
 
 def _retire(project: str, uuid: str) -> None:

@@ -145,11 +145,20 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def reach(request: Request) -> Iterator[str]:
-    """Give the service's address, which Run:ai shows beside it."""
-    if not (url := request.settings["SERVE_URL"]):
-        raise Refused("SERVE_URL is not set: the console shows the address beside the workload")
-    yield url
+def reach(request: Request) -> Iterator[tuple[str, dict[str, str]]]:
+    """Give the service's address, and headers to send."""
+    if url := request.settings["SERVE_URL"]:
+        yield url, {}
+        return
+    chosen = _chosen(request)
+    [body] = request.documents()
+    with _client(chosen) as client:
+        project = _ids(client, chosen["RUNAI_PROJECT"], chosen["RUNAI_CLUSTER"])["projectId"]
+        found = _find(client, project, body["name"])
+        if not found or not found.get("urls"):
+            raise Refused(f"{body['name']} has no address yet: does it run? SERVE_URL may name one")
+        headers = {"Authorization": client.default_headers["authorization"]}
+    yield found["urls"][0], headers
 
 
 def _chosen(request: Request) -> dict[str, str]:
