@@ -1,6 +1,6 @@
 """See that a service which was just deployed answers: .venv-jobs/bin/python jobs/smoke.py.
 
-All that it prints on standard output is SERVE_MODEL=models:/<name>/<version>, the model that answered, for the next step.
+On standard output it prints SERVE_MODEL=models:/<name>/<version> and no more: what answered, for the next step.
 """
 
 import json

@@ -16,7 +16,8 @@ from request import HOLDER, JOBS, Failed, Refused, Request, Sent, follow, requir
 KINDS = {"serve": "inference", "workspace": "workspace", "jupyter": "workspace"}  # all others are trainings
 NEEDED = ("RUNAI_URL", "RUNAI_PROJECT", "RUNAI_CLUSTER", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
 # What can be changed of an inference that is there.
-CHANGEABLE = ("args", "autoscaling", "command", "compute", "environmentVariables", "image", "imagePullSecrets", "probes")
+VARIABLES = "environmentVariables"
+CHANGEABLE = (VARIABLES, "args", "autoscaling", "command", "compute", "image", "imagePullSecrets", "probes")
 ENDED = ("Completed", "Deleting", "Failed", "Stopped")
 ADVICE = {
     400: "it cannot read the body",
@@ -109,7 +110,7 @@ def _put(client: Any, kind: str, body: dict[str, Any]) -> Any:
     if kind == "inference" and (known := _find(client, body["projectId"], body["name"])):
         now = datetime.now(UTC).isoformat(timespec="seconds")
         spec = {name: value for name, value in body["spec"].items() if name in CHANGEABLE}
-        spec["environmentVariables"] = [*spec["environmentVariables"], {"name": "RESTARTED_AT", "value": now}]
+        spec[VARIABLES] = [*spec[VARIABLES], {"name": "RESTARTED_AT", "value": now}]
         client.call_api("PATCH", f"/api/v1/workloads/inferences/{known['id']}", body={"spec": spec})
         return known
     return client.call_api("POST", f"/api/v1/workloads/{kind}s", body=body).data
