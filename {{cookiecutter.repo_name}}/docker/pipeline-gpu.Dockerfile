@@ -26,7 +26,8 @@ RUN python -m compileall -q src
 
 FROM python
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
-RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
+ARG UID=10001
+RUN groupadd --gid "${UID}" app && useradd --uid "${UID}" --gid "${UID}" --no-create-home --home-dir /tmp app
 # Only /tmp can be written to, so that is where libraries may keep their caches. There is no git here to ask.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app/src \
@@ -36,11 +37,14 @@ ENV PATH=/opt/venv/bin:$PATH \
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=source /app /app
 WORKDIR /app
-# Last, since it differs from one commit to the next.
+# Last, since it differs from one commit to the next. Runs in MLflow are tagged with the commit.
 ARG REVISION=unknown
 ARG VERSION=unknown
+ARG SOURCE=unknown
+ENV REVISION=${REVISION}
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/pipeline-gpu" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER 10001:10001
+USER ${UID}:${UID}
 CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.train"]

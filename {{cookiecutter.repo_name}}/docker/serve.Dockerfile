@@ -19,7 +19,8 @@ RUN python -m compileall -q src
 
 FROM ${BASE}
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
-RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp app
+ARG UID=10001
+RUN groupadd --gid "${UID}" app && useradd --uid "${UID}" --gid "${UID}" --no-create-home --home-dir /tmp app
 # Only /tmp can be written to, so that is where libraries may keep their caches. There is no git here to ask.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app/src \
@@ -33,10 +34,12 @@ WORKDIR /app
 # Last, since it differs from one commit to the next.
 ARG REVISION=unknown
 ARG VERSION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/serve" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER 10001:10001
+USER ${UID}:${UID}
 EXPOSE 8000
 HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \
   CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/livez', timeout=4)"]

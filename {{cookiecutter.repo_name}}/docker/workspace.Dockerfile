@@ -1,4 +1,4 @@
-# VS Code in the browser, with the project's environment behind it. From the project's folder:
+# VS Code and JupyterLab in the browser, with the project's environment behind them. From the project's folder:
 #   docker build --file docker/workspace.Dockerfile --tag {{ cookiecutter.registry_project_path }}/workspace .
 
 ARG BASE=python:3.13-slim-trixie
@@ -9,10 +9,10 @@ FROM ${CODE_SERVER} AS code-server
 FROM ${BASE} AS environment
 RUN python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-COPY requirements/dev.txt requirements/storage.txt /requirements/
+COPY requirements/dev.txt requirements/storage.txt requirements/workspace.txt /requirements/
 # Installed before the source is copied, so that an edit of the source installs nothing again.
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
-    --requirement /requirements/dev.txt --requirement /requirements/storage.txt
+    --requirement /requirements/dev.txt --requirement /requirements/storage.txt --requirement /requirements/workspace.txt
 
 FROM ${BASE}
 # Whatever the base's release has of these will do.
@@ -21,7 +21,8 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates git less make openssh-client \
  && rm -rf /var/lib/apt/lists/*
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
-RUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /bin/bash app
+ARG UID=10001
+RUN groupadd --gid "${UID}" app && useradd --uid "${UID}" --gid "${UID}" --no-create-home --home-dir /tmp --shell /bin/bash app
 # It brings its own Node.js, so that its folder is all there is to it.
 COPY --from=code-server /usr/lib/code-server /usr/lib/code-server
 RUN ln -s /usr/lib/code-server/bin/code-server /usr/local/bin/code-server
@@ -35,9 +36,11 @@ WORKDIR /data
 # Last, since it differs from one commit to the next.
 ARG REVISION=unknown
 ARG VERSION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/workspace" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER 10001:10001
+USER ${UID}:${UID}
 EXPOSE 8080
 CMD ["code-server", "--bind-addr", "0.0.0.0:8080", "--auth", "password", "/data"]

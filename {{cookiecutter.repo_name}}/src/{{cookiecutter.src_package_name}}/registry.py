@@ -107,7 +107,9 @@ class Registry:
         """Create a run, inside another one if there is a parent; returns its id."""
         lineage = {"mlflow.parentRunId": parent} if parent else {}
         job = {"job": os.environ["JOB"]} if os.environ.get("JOB") else {}  # what the cluster calls this pod's work
-        all_tags = resolve_tags({**lineage, **job, **(tags or {})})
+        revision = os.environ.get("REVISION", "unknown")  # of the image, in which there is no git to ask
+        commit = {} if revision == "unknown" else {"mlflow.source.git.commit": revision}
+        all_tags = resolve_tags({**commit, **lineage, **job, **(tags or {})})
         return str(self.client.create_run(self.experiment, run_name=name, tags=all_tags).info.run_id)
 
     @contextmanager
