@@ -105,7 +105,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         docs = config.extra["projects"] / variant / "docs"
         for path in sorted(item for item in docs.rglob("*") if item.is_file()):
             name = path.relative_to(docs).as_posix()
-            if name != "links.md" and not name.startswith("hooks/"):  # as in the project's own mkdocs.yml
+            if name != "links.md" and not name.startswith(("hooks/", "parts/")):  # as in the project's own mkdocs.yml
                 uri = f"guide/{variant}/{name}"
                 files.append(File.generated(config, uri, content=path.read_bytes()))
     return files

@@ -133,7 +133,8 @@ class Engine:
         self.run("podman", "rm", "--all", "--force")
         self.run("podman", "volume", "rm", "--all", "--force")
         self.run("buildah", "rm", "--all")
-        self.run("podman", "rmi", "--all", "--force")
+        # Not one image after the other, which can take minutes: the store goes as a whole.
+        subprocess.run(["umount", "--lazy", self.folder / "images" / "overlay"], capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager

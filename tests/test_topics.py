@@ -1,0 +1,142 @@
+"""What a guide must hold, and where: no page and no part of one can vanish without a word."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+# A page, and words that its headings or text must have, in every combination.
+TOPICS = {
+    "index.md": ["first prediction", "Ask it"],
+    "project.md": ["The answers it was made with", "Where things are", "Makefile", "Inside the package"],
+    "guide/components.md": [
+        *("## Kubernetes", "Developer workspace", "Version control", "Continuous everything", "Container registry"),
+        *("Data preparation and validation", "Training and evaluation", "Experiment and pipeline tracking"),
+        *("Serving and batch inference", "How data flow", "C4Context", "flowchart"),
+    ],
+    "guide/access.md": ["HTTPS or SSH", "VPN", "SSH Keys|SSH keys", "port|Port"],
+    "guide/kubernetes.md": [
+        *("## kubectl", "A kubeconfig from", "Several clusters", "kubectx", "Namespaces", "Volumes", "## Secrets"),
+        "What a limited account cannot do",
+    ],
+    "guide/registry.md": ["Log in", "may", "Push by hand", "What may go wrong"],
+    "guide/storage.md": ["make doctor", "What may go wrong"],
+    "guide/platform.md": ["What goes into .env", "make secrets"],
+    "guide/jobs.md": ["Before the first job", "The jobs", "What may go wrong", "--wait"],
+    "guide/mlflow.md": [
+        *("Look at runs", "Use the team's server", "doctor", "Log more", "Compare", "champion", "proxied", "direct"),
+    ],
+    "guide/workspace.md": [
+        "VS Code",
+        "JupyterLab",
+        "extensions|Extensions",
+        "What outlives it",
+        "git in a shared place",
+    ],
+    "guide/environments.md": ["pip", "uv", "conda", "kernel"],
+    "guide/data.md": ["One root", "Versions"],
+    "guide/prepare.md": ["When rows are bad"],
+    "guide/train.md": ["The gate"],
+    "guide/tune.md": ["Several workers"],
+    "guide/promote.md": ["How a version becomes champion", "go back"],
+    "guide/infer.md": ["By several workers"],
+    "guide/serve.md": ["What it answers", "/metrics"],
+    "guide/deploy.md": ["A certain version", "Staging and production", "Go back"],
+    "guide/images.md": ["How the model gets in", "Baked in", "How they run"],
+    "guide/ci.md": ["variable", "What may go wrong", "production"],
+    "guide/documentation.md": ["Publish", "Diagrams"],
+    "guide/update.md": ["cruft update", "Change an answer"],
+    "guide/config.md": ["Where a setting lives"],
+    "guide/doctor.md": ["what is tried"],
+    "guide/yours.md": ["A model that suits"],
+    "reference.md": ["Commands", "Environment variables", "The service", "The code"],
+    "troubleshooting.md": ["## prepare", "## train and tune", "## The bucket", "## doctor"],
+    "design.md": ["The gate", "Who imports what"],
+}
+
+# What only some answers bring with them.
+CHOSEN = {
+    "onprem": {
+        "guide/components.md": ["Rancher", "Harbor", "S3-compatible"],
+        "guide/kubernetes.md": ["Rancher"],
+        "guide/registry.md": ["Projects, members and roles", "Robot accounts"],
+        "guide/storage.md": ["A profile", "does not show in the first list", "Service accounts"],
+    },
+    "gcp": {
+        "guide/components.md": ["Google Kubernetes Engine", "Artifact Registry", "Cloud Storage"],
+        "guide/kubernetes.md": ["gke-gcloud-auth-plugin"],
+        "guide/registry.md": ["gcloud auth configure-docker"],
+        "guide/storage.md": ["application-default login", "workload identity"],
+    },
+    "none": {"guide/orchestrator.md": ["The namespace", "Kustomize", "Quotas", "Minikube", "MicroK8s"]},
+    "runai": {
+        "guide/orchestrator.md": [
+            *(
+                "The console",
+                "The command line",
+                "runai login",
+                "A kubeconfig",
+                "Projects and quotas",
+                "Parts of a GPU",
+            ),
+            "Windows PowerShell",
+        ]
+    },
+    "polyaxon": {
+        "guide/orchestrator.md": [
+            *(
+                "Is it running",
+                "port-forward",
+                "config set",
+                "A project",
+                "Polyaxonfiles",
+                "component",
+                "Jobs and services",
+            ),
+        ]
+    },
+    "gitlab": {"guide/components.md": ["merge request"]},
+    "github": {"guide/components.md": ["pull request"]},
+    "generic": {"guide/access.md": ["docs/links.md"]},
+    "aisg": {
+        "guide/access.md": [
+            *("NUS", "Port 2222", "without its domain", "first login", "MLOps team", "DataOps team", "Platforms team"),
+            *("asia-southeast1", "us-central1", "asia-southeast1-docker.pkg.dev", "necs.nus.edu.sg"),
+        ]
+    },
+}
+
+PART = re.compile(r'^--8<-- "(docs/parts/[^"]+)"$', re.MULTILINE)
+
+
+def page(project: Path, name: str) -> str:
+    """A page with its parts."""
+    text = (project / "docs" / name).read_text(encoding="utf-8")
+    return PART.sub(lambda found: (project / found[1]).read_text(encoding="utf-8"), text)
+
+
+def test_every_topic_is_there(project: Path, choices: dict[str, str]) -> None:
+    wanted = [*TOPICS.items(), *(pair for choice in choices.values() for pair in CHOSEN[choice].items())]
+    missing = [
+        f"{name}: {topic}" for name, topics in wanted for topic in topics if not re.search(topic, page(project, name))
+    ]
+    assert not missing
+
+
+def test_every_page_has_its_topics_and_its_place(project: Path) -> None:
+    pages = {path.relative_to(project / "docs").as_posix() for path in (project / "docs").rglob("*.md")}
+    pages = {name for name in pages if name != "links.md" and not name.startswith("parts/")}
+    known = {*TOPICS, *(name for topics in CHOSEN.values() for name in topics)}
+    assert pages <= known, "say in TOPICS what they hold"
+    navigation = (project / "mkdocs.yml").read_text(encoding="utf-8")
+    assert not [name for name in pages if f": {name}\n" not in navigation]
+
+
+@pytest.mark.parametrize("most", [125])
+def test_no_page_is_too_long_to_read(project: Path, most: int) -> None:
+    long = {
+        path.name: lines
+        for path in (project / "docs").rglob("*.md")
+        if path.name != "reference.md" and (lines := len(path.read_text(encoding="utf-8").splitlines())) > most
+    }
+    assert not long
