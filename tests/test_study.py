@@ -1,9 +1,10 @@
 """Workers that share a search, on the servers that they would have: none of the trials lost, none double."""
 
+import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -129,3 +130,25 @@ def test_a_log_leads_to_the_run_and_the_run_to_the_job(search: Search) -> None:
     run = search.site.tracking.ask("GET", "runs/get", run_id=line.rpartition("/")[2])["run"]
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert tags["job"].startswith(f"{search.site.project.name}-tune-")
+
+
+def test_of_trainings_that_race_the_best_is_champion(search: Search) -> None:
+    """Three at once, as three jobs would be."""
+    models = [["model=logistic", "model.params.C=0.001"], ["experiment=small"], ["model=boosting"]]
+    (pod,) = pods(search.site.project, "train")
+    racing = [search.machine.start(replace(pod, command=[*pod.command, *words])) for words in models]
+    ended = [training.end() for training in racing]
+    assert not any(training.status for training in ended), ended
+    losses = {}
+    for training in ended:
+        lines = training.said.splitlines()
+        version = re.search(r"version (\d+): ", lines[-1])
+        assert version
+        losses[version[1]] = next(float(line.split()[-1]) for line in lines if line.startswith("log_loss"))
+    name = search.site.project.name
+    alias = search.site.tracking.ask("GET", "registered-models/alias", name=name, alias="champion")
+    champion = alias["model_version"]["version"]
+    assert champion not in losses or losses[champion] == min(losses.values())
+    # Whoever was told of a promotion holds the alias, or was beaten later by a better one that says so.
+    promoted = [version for version, training in zip(losses, ended, strict=True) if ": promoted" in training.said]
+    assert champion in promoted or not promoted

@@ -1,0 +1,189 @@
+"""Every command block of every page, in every combination, is run, or says to its readers why not and is checked."""
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import yaml
+from blocks import SHELL, Block, Shell, Workspace, blocks, commands, faults, surprises
+from conftest import CONTEXTS, TEMPLATE, Render
+from specs import TOOLS
+
+# The tests here share what has been run.
+pytestmark = pytest.mark.xdist_group("guide")
+
+
+class Loader(yaml.SafeLoader):
+    """Reads MkDocs' own tags as if they were not there."""
+
+
+Loader.add_multi_constructor("", lambda loader, tag, node: None)
+
+NAVIGATION = re.search(r"^nav:\n((?: .*\n)+)", (TEMPLATE / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+PAGES = [f"docs/{page}" for page in re.findall(r"(\S+\.md)$", NAVIGATION[1], re.MULTILINE)] + ["README.md"]
+ELSEWHERE = {"docs/guide/yours.md": "tests/test_yours.py"}  # its edits, too
+OTHERS = {"console", "docker", "ini", "json", "markdown", "mermaid", "powershell", "text", "toml", "yaml"}
+
+Key = tuple[str, str, str]  # a page, a language, the code
+DONE: dict[Key, str] = {}
+
+
+def texts(render: Render, page: str) -> list[tuple[dict[str, str], list[Block]]]:
+    """A page's blocks in every combination where they are other ones, and that combination."""
+    found: dict[tuple[Block, ...], dict[str, str]] = {}
+    for context in CONTEXTS:
+        file = render(**context) / page
+        if file.exists():
+            found.setdefault(tuple(blocks(file.read_text(encoding="utf-8"))), context)
+    return [(context, list(held)) for held, context in found.items()]
+
+
+def follow(page: str, held: list[Block], workspace: Workspace) -> None:
+    """Do what a page says, in one terminal, and check what it only shows."""
+    shell = Shell(workspace)
+    try:
+        for block in held:
+            if block.kind == "parsed":
+                assert faults(block, workspace) == [], f"{page}:\n{block.code}"
+            elif block.kind == "shown":
+                assert (workspace.project / block.title).is_file(), f"{page}: {block.title}"
+            elif block.kind in ("run", "served") and page not in ELSEWHERE:
+                said = shell.run(block)
+                assert surprises(said, block) == [], f"{page}:\n{block.code}\n{said}"
+            if block.kind != "other":
+                DONE[page, block.language, block.code] = block.kind
+    finally:
+        shell.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.timeout(1200)
+def test_the_page_works(page: str, render: Render, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """From a fresh project, offline, from top to bottom."""
+    for context, held in texts(render, page):
+        if any(block.kind != "other" for block in held):
+            follow(page, held, Workspace(render(**context), tmp_path_factory.mktemp("guide")))
+
+
+def test_no_block_is_left_out(render: Render, record_property: Callable[[str, object], None]) -> None:
+    """Counted in the built pages' sources, not by what the tests above chose to look at."""
+    every: set[Key] = set()
+    for page in PAGES:
+        for _, held in texts(render, page):
+            every |= {(page, block.language, block.code) for block in held if block.language in SHELL | {"python"}}
+            assert {block.language for block in held} <= SHELL | {"python"} | OTHERS, page
+    if {page for page, *_ in every} - {page for page, *_ in DONE}:
+        pytest.skip("not all pages were followed in this run")
+    assert every - DONE.keys() == set()
+    kinds = Counter(DONE[key] for key in every)
+    record_property(
+        "told",
+        f"guide: {len(every)} different command blocks in {len(CONTEXTS)} combinations: "
+        f"{kinds['run'] + kinds['served']} run, {kinds['parsed']} parsed and checked with a reason, "
+        f"{kinds['shown']} contents of files, 0 unaccounted for",
+    )
+
+
+def test_powershell_can_be_parsed(render: Render, record_property: Callable[[str, object], None]) -> None:
+    """By the grammar that editors use: PowerShell itself is not to be had here."""
+    every = {
+        re.sub(r"<[a-z][^<>\n]*>", "FILLED-IN", block.code)
+        for page in PAGES
+        for _, held in texts(render, page)
+        for block in held
+        if block.language == "powershell"
+    }
+    assert every
+    assert [code for code in every if not parses(code)] == []
+    record_property("told", f"guide: {len(every)} different PowerShell blocks parsed")
+
+
+def parses(code: str) -> bool:
+    program = "import sys, tree_sitter as t, tree_sitter_powershell as p;" + (
+        "sys.exit(t.Parser(t.Language(p.language())).parse(sys.stdin.buffer.read()).root_node.has_error)"
+    )
+    return subprocess.run([TOOLS / "python", "-c", program], input=code.encode()).returncode == 0
+
+
+def test_what_is_not_powershell_is_noticed() -> None:
+    assert not parses("if (1 {")
+
+
+@pytest.fixture(scope="module")
+def workspace(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(render(**CONTEXTS[0]), tmp_path_factory.mktemp("faults"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "make trian",
+        "make train ARG=x",
+        "make train ARGS=modle=forest",
+        "make doctor ARGS=--olny",
+        "python -m my_ml_project.trian",
+        "python -m my_ml_project.train model=forrest",
+        "python -m my_ml_project.serve --prot 1",
+        "jobs/submit.sh trian",
+        "jobs/submit.sh train model",
+        "kubectl appyl --filename=x",
+        "kubectl apply --filname=x",
+        "KUBECONFIG=x kubectl config view --flaten > y",
+        "git comit",
+        "git clone --dpeth=1 x",
+        "cruft udpate",
+        "gcloud storage bukets ls",
+        "gcloud auth login --barief",
+        "runai training submit x --imgae y",
+        "nonsense",
+        "if true; do",
+    ],
+)
+def test_commands_that_do_not_exist_are_noticed(code: str, workspace: Workspace) -> None:
+    assert faults(Block("bash", "needs a test", code), workspace)
+
+
+def test_a_block_that_fails_is_noticed(workspace: Workspace) -> None:
+    shell = Shell(workspace)
+    with pytest.raises(AssertionError, match="exit status 1"):
+        shell.run(Block("bash", "", "false\necho never"))
+    shell.close()
+    shell = Shell(workspace)
+    assert shell.run(Block("bash", "", "cd src\nvalue=7")) == ""
+    assert (
+        surprises(shell.run(Block("bash", "", 'echo "value $value"; pwd')), Block("bash", "", "", "value 9\n…/src"))
+        == []
+    )
+    assert surprises("one", Block("bash", "", "", "two")) == ["two"]
+    shell.close()
+
+
+def test_blocks_are_found_where_they_hide() -> None:
+    page = """
+=== "a"
+
+    ```bash title="needs x"
+    echo 1
+    ```
+
+=== "b"
+
+    ```powershell
+    x
+    ```
+
+```text
+1
+```
+"""
+    first, second, third = blocks(page)
+    assert (first.kind, first.code, first.output) == ("parsed", "echo 1\n", "1\n")
+    assert (second.language, third.language) == ("powershell", "text")
+    assert commands("A=1 make x  # y\nls | sort >z && echo <a b>") == [
+        ["make", "x"],
+        ["ls"],
+        ["sort"],
+        ["echo", "FILLED-IN"],
+    ]
