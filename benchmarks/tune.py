@@ -42,9 +42,10 @@ def search(project: Path, storage: str, workers: int) -> float:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = optuna.load_study(study_name=f"by-{workers}", storage=storage).trials
-    done = [trial for trial in trials if trial.datetime_complete and trial.params]
-    assert len(done) == TRIALS
-    return max(t.datetime_complete for t in done).timestamp() - min(t.datetime_start for t in done).timestamp()
+    starts = [trial.datetime_start.timestamp() for trial in trials if trial.datetime_start and trial.params]
+    ends = [trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete and trial.params]
+    assert len(ends) == TRIALS
+    return max(ends) - min(starts)
 
 
 def main() -> None:

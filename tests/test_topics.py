@@ -12,7 +12,7 @@ TOPICS = {
     "guide/components.md": [
         *("## Kubernetes", "Developer workspace", "Version control", "Continuous everything", "Container registry"),
         *("Data preparation and validation", "Training and evaluation", "Experiment and pipeline tracking"),
-        *("Serving and batch inference", "How data flow", "C4Context", "flowchart"),
+        *("Serving and batch inference", "How data flow", "Who uses what", "flowchart"),
     ],
     "guide/access.md": ["HTTPS or SSH", "VPN", "SSH Keys|SSH keys", "port|Port"],
     "guide/kubernetes.md": [
