@@ -29,7 +29,7 @@ def search(project: Path, storage: str, workers: int) -> float:
         "PYTHONPATH": str(project / "src"),
         "OPTUNA_STORAGE": storage,
         "OMP_NUM_THREADS": "1",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{project}/{workers}.db",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db",  # which the first search makes
     }
     words = [sys.executable, "-m", "my_ml_project.tune", *MODEL, f"study.name=by-{workers}"]
     running = [
