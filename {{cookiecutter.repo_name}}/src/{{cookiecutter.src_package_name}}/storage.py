@@ -16,11 +16,12 @@ from .errors import Problem
 
 Location = Path | CloudPath
 
-# boto3 reads these when a client is made. Its usual three attempts are over within a second, long before a store has
-# restarted, and some stores other than Amazon's refuse the checksums that it adds by itself.
+# boto3 reads these when a client is made. Its "standard" retries are over within seconds: they start at 50 ms, and all
+# parts of an upload share one allowance. "legacy" waits about a minute in all, in which a store has restarted. Some
+# stores other than Amazon's refuse the checksums that boto3 adds by itself.
 for name, value in {
-    "AWS_RETRY_MODE": "standard",
-    "AWS_MAX_ATTEMPTS": "12",
+    "AWS_RETRY_MODE": "legacy",
+    "AWS_MAX_ATTEMPTS": "8",
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }.items():
