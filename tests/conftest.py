@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from containers import engine  # noqa: F401 - a fixture, for whoever builds images
 from pytest_cookies.plugin import Cookies
 from sites import database, logs, site  # noqa: F401 - fixtures, for whoever needs servers
 

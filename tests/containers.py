@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import ROOT
+import pytest
 from servers import answers, process
 
 from tools.demo import free_port
 
-CACHE = ROOT / "build" / "images"  # outlives a run; `make clean` empties it
+CACHE = Path(__file__).parents[1] / "build" / "images"  # outlives a run; `make clean` empties it
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # the machine's, so that a proxy's certificate is known inside
 PYTHON, TOOLBOX = "docker.io/library/python:3.13-slim-trixie", "docker.io/library/python:3.13-trixie"
 
@@ -124,6 +124,16 @@ class Engine:
         )
         return name
 
+    def with_program(self, name: str, program: Path, *packages: str) -> str:
+        """Make a stand-in for an image that runs a program of this machine's."""
+        if not self.has(name):
+            base = self.with_packages(f"localhost/with:{'-'.join(packages)}", *packages) if packages else self.python()
+            container = self.run("buildah", "from", "--pull-never", base)
+            self.run("buildah", "copy", "--quiet", "--chmod=755", container, program, "/usr/bin/program")
+            self.run("buildah", "config", "--cmd=", '--entrypoint=["/usr/bin/program"]', container)
+            self.run("buildah", "commit", "--quiet", "--rm", container, name)
+        return name
+
     def has(self, name: str) -> bool:
         words = ["podman", "image", "exists", name]
         return not subprocess.run(words, env=os.environ | self.environment, check=False).returncode
@@ -148,6 +158,15 @@ class Engine:
         )
         with process(self.folder / "registry.log", lambda: answers(port), "docker-registry", "serve", settings):
             yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A store of images, which the tests of the group "images" share."""
+    made = Engine(tmp_path_factory.mktemp("engine"))
+    made.python()
+    yield made
+    made.remove()
 
 
 def _debian() -> Path:

@@ -32,14 +32,6 @@ RUN mkdir -p /usr/lib/code-server/bin && ln -s /bin/true /usr/lib/code-server/bi
 """
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    made = Engine(tmp_path_factory.mktemp("engine"))
-    made.python()
-    yield made
-    made.remove()
-
-
 @dataclass
 class Images:
     """The images of a project."""

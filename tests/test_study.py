@@ -48,7 +48,7 @@ def search(site: Callable[[str], Site], tmp_path_factory: pytest.TempPathFactory
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     machine = Machine(there.project, tmp_path_factory.mktemp("search"), there.environment)
     machine.run("prepare")
-    words = ["model=logistic", f"study.trials={TRIALS}", "study.patience=6", "study.name=shared"]
+    words = ["model=logistic", f"study.trials={TRIALS}", "study.patience=20", "study.name=shared"]
     workers = [machine.start(pod) for pod in pods(there.project, "tune", *words, TUNE_WORKERS=str(WORKERS))]
     study = _joined(there.environment["OPTUNA_STORAGE"])
     victim = _first_with_a_trial(workers, study)

@@ -42,6 +42,8 @@ TOPICS = {
     "guide/infer.md": ["By several workers"],
     "guide/serve.md": ["What it answers", "/metrics"],
     "guide/deploy.md": ["A certain version", "Staging and production", "Go back"],
+    "guide/laptop.md": ["docker compose up", "Less of it", "Put it away", "flowchart"],
+    "guide/monitor.md": ["The dashboard", "The alerts", "On the cluster"],
     "guide/images.md": ["How the model gets in", "Baked in", "How they run"],
     "guide/ci.md": ["variable", "What may go wrong", "production"],
     "guide/documentation.md": ["Publish", "Diagrams"],

@@ -1,3 +1,4 @@
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -85,6 +86,24 @@ def test_a_trial_that_is_worked_on_is_not_lost(trained: Path) -> None:
         sleep(2)
         shared.release(study, 1, Registry(**configure("tune").tracking))
     assert study.trials[slow.number].state == TrialState.RUNNING
+
+
+def test_a_worker_that_was_taken_for_lost_gives_way(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, study = run_study("study.trials=1")
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    def objective(trial: optuna.Trial) -> float:
+        study.tell(trial.number, state=TrialState.FAIL)  # by another worker
+        with shared.alive(trial, 0.1):
+            sleep(0.5)
+        trial.set_user_attr("run_id", "late")
+        raise AssertionError("the trial is not this worker's any more")
+
+    trial = study.ask()
+    shared._run(study, objective, trial)
+    assert study.trials[trial.number].state == TrialState.FAIL
+    assert raised == []
 
 
 def test_workers_share_the_trials(trained: Path) -> None:

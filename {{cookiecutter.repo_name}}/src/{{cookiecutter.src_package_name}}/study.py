@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from omegaconf import DictConfig
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
@@ -68,13 +69,15 @@ def _taken(study: optuna.Study) -> list[int]:
 def _run(study: optuna.Study, objective: Objective, trial: optuna.Trial) -> None:
     try:
         value = objective(trial)
+    except UpdateFinishedTrialError:
+        return  # another worker took this one for lost, and sees to the trial
     except optuna.TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
     except BaseException:
-        study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
     else:
-        study.tell(trial, value, skip_if_finished=True)  # finished by another worker, that took this one for lost
+        study.tell(trial, value, skip_if_finished=True)
 
 
 @contextmanager
@@ -84,7 +87,12 @@ def alive(trial: optuna.Trial, seconds: float) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(seconds):
-            trial.set_user_attr("alive", time.time())
+            try:
+                trial.set_user_attr("alive", time.time())
+            except UpdateFinishedTrialError:  # the others take this worker for lost
+                return
+            except (StorageInternalError, SQLAlchemyError):
+                continue  # the next sign may get through
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -102,7 +110,7 @@ def release(study: optuna.Study, patience: float, registry: Registry) -> None:
         if time.time() - trial.user_attrs.get("alive", started) > patience:
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
-            except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            except (ValueError, UpdateFinishedTrialError):
                 continue  # it has ended after all, or another worker was quicker
             study.enqueue_trial(trial.params)
             if "run_id" in trial.user_attrs:
