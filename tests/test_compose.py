@@ -294,9 +294,11 @@ def test_the_whole_system_runs(
         assert [query for query in queries if not stack.ask(query)] == []
         (rate,) = stack.ask('sum(rate(predictions_total{job="serve"}[1m]))')
         assert float(rate["value"][1]) > 0
-        tuned = stack.compose("--profile=jobs", "run", "--rm", "--no-deps", "tune", "study.trials=2", "experiment=small")
+        job = ("--profile=jobs", "run", "--rm", "--no-deps")
+        tuned = stack.compose(*job, "tune", "study.trials=2", "experiment=small")
         assert "version 2: " in tuned, tuned
-        assert "scored" in (scored := stack.compose("--profile=jobs", "run", "--rm", "--no-deps", "infer")), scored
+        scored = stack.compose(*job, "infer")
+        assert "scored" in scored, scored
         record_property(
             "told", f"compose on {platform}: Prometheus answered all {len(queries)} queries of the dashboard"
         )
