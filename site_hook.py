@@ -93,7 +93,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     assert config.nav is not None
     config.nav.append({"Guides": guides})
     config.extra |= {"projects": projects, "variants": variants()}
-    config.mdx_configs["pymdownx.snippets"]["base_path"] = [str(projects)]
     handlers = config.plugins["mkdocstrings"].config.handlers
     handlers["python"]["paths"] = [str(projects / next(iter(variants())) / "src")]
     return config
@@ -114,10 +113,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let a guide's page include files of its own project, and its organisation's addresses."""
     variant = variant_of(page.file.src_uri)
-    if variant is None:
-        return markdown
-    own = markdown.replace('--8<-- "', f'--8<-- "{variant}/')
-    return f'{own}\n\n--8<-- "{variant}/docs/links.md"\n'
+    snippets = config.mdx_configs["pymdownx.snippets"]  # read anew for each page
+    snippets["base_path"] = [str(config.extra["projects"] / variant if variant else ROOT)]
+    snippets["auto_append"] = ["docs/links.md"] if variant else []
+    return markdown
 
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:

@@ -22,6 +22,7 @@ SHELL = {"bash", "sh", "shell", "console"}
 VENV = Path(sys.executable).parents[1]
 DONE = "--- done ---"
 FENCE = re.compile(r"^( *)(`{3,})(\w+)([^\n]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
+PART = re.compile(r'^( *)--8<-- "(docs/parts/[^"]+)"$', re.MULTILINE)
 BETWEEN = re.compile(r'(\s|=== ".*"\n)*')  # what may stand between a command and what it prints
 READY = "Uvicorn running on|Serving on|Listening at"
 VENDORS = yaml.safe_load((ROOT / "tests" / "commands.yaml").read_text(encoding="utf-8"))
@@ -53,6 +54,12 @@ class Block:
         if self.title == "runs until Ctrl-C":
             return "served"
         return "shown" if self.title else "run"
+
+
+def whole(project: Path, page: str) -> str:
+    """A page of a project, with the parts that its overlays supply."""
+    text = (project / page).read_text(encoding="utf-8").rstrip()
+    return PART.sub(lambda part: textwrap.indent(whole(project, part[2]), part[1]), text)
 
 
 def blocks(page: str) -> list[Block]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-from blocks import SHELL, Block, Shell, Workspace, blocks, commands, faults, surprises
+from blocks import SHELL, Block, Shell, Workspace, blocks, commands, faults, surprises, whole
 from conftest import CONTEXTS, TEMPLATE, Render
 from specs import TOOLS
 
@@ -24,19 +24,20 @@ Loader.add_multi_constructor("", lambda loader, tag, node: None)
 NAVIGATION = re.search(r"^nav:\n((?: .*\n)+)", (TEMPLATE / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
 PAGES = [f"docs/{page}" for page in re.findall(r"(\S+\.md)$", NAVIGATION[1], re.MULTILINE)] + ["README.md"]
 ELSEWHERE = {"docs/guide/yours.md": "tests/test_yours.py"}  # its edits, too
-OTHERS = {"console", "docker", "ini", "json", "markdown", "mermaid", "powershell", "text", "toml", "yaml"}
+OTHERS = {"console", "docker", "ini", "json", "markdown", "powershell", "text", "toml", "yaml"}
 
 Key = tuple[str, str, str]  # a page, a language, the code
 DONE: dict[Key, str] = {}
 
 
 def texts(render: Render, page: str) -> list[tuple[dict[str, str], list[Block]]]:
-    """A page's blocks in every combination where they are other ones, and that combination."""
+    """A page's blocks where they differ, and a combination that has them; tests/test_site.py draws diagrams."""
     found: dict[tuple[Block, ...], dict[str, str]] = {}
     for context in CONTEXTS:
-        file = render(**context) / page
-        if file.exists():
-            found.setdefault(tuple(blocks(file.read_text(encoding="utf-8"))), context)
+        project = render(**context)
+        if (project / page).exists():
+            held = (block for block in blocks(whole(project, page)) if block.language != "mermaid")
+            found.setdefault(tuple(held), context)
     return [(context, list(held)) for held, context in found.items()]
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import mermaidx
 import pytest
 import yaml
+from blocks import whole
 from conftest import ANSWERS, CHOICES, CONTEXTS, OVERLAYS, ROOT, TEMPLATE, Render, run
 
 sys.path.insert(0, str(ROOT))
@@ -139,8 +140,12 @@ def test_a_guide_is_its_own(site: Path) -> None:
         assert ("s3://" in text) == variant.startswith("onprem"), variant
 
 
-def diagrams() -> set[str]:
-    texts = [path.read_text(encoding="utf-8") for docs in (ROOT / "docs", TEMPLATE) for path in docs.rglob("*.md")]
+def diagrams(render: Render) -> set[str]:
+    """All that the pages of any combination show, put together from their parts."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    for context in CONTEXTS:
+        project = render(**context)
+        texts += [whole(project, str(path.relative_to(project))) for path in (project / "docs").rglob("*.md")]
     return {
         textwrap.dedent(block)
         for text in texts
@@ -148,9 +153,11 @@ def diagrams() -> set[str]:
     }
 
 
-def test_every_diagram_can_be_drawn() -> None:
+def test_every_diagram_can_be_drawn(render: Render) -> None:
     """By the very library that the pages load."""
-    for diagram in diagrams():
+    drawn = diagrams(render)
+    assert len(drawn) > len(CHOICES["platform"]) * len(CHOICES["orchestrator"]) * len(CHOICES["ci"])
+    for diagram in drawn:
         mermaidx.render(diagram).svg()
     with pytest.raises(RuntimeError, match="Parse error"):
         mermaidx.render("flowchart LR\n a -->").svg()
