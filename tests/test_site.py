@@ -232,12 +232,3 @@ def test_commands_in_the_guide_exist(project: Path) -> None:
 )
 def test_commands_that_do_not_exist_are_noticed(line: str, render: Render) -> None:
     assert unknown(line, render(**CONTEXTS[0])) is not None
-
-
-def test_the_service_s_settings_are_all_listed(render: Render) -> None:
-    project = render(**CONTEXTS[0])
-    source = (project / "src/my_ml_project/settings.py").read_text(encoding="utf-8")
-    fields = set(re.findall(r"^    (\w+): .*Field\(", source, re.M)) - {"tracking_uri"}
-    page = (project / "docs" / "reference.md").read_text(encoding="utf-8")
-    table = page.partition("## The service")[2].partition("## What lies where")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == fields

@@ -1,15 +1,19 @@
 """What a guide must hold, and where: no page and no part of one can vanish without a word."""
 
 import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from blocks import whole
+from conftest import files
 
 # A page, and words that its headings or text must have, in every combination.
 TOPICS = {
     "index.md": ["first prediction", "Ask it"],
-    "project.md": ["The answers it was made with", "Where things are", "Makefile", "Inside the package"],
+    "project.md": ["The answers it was made with", "The parts", "make help"],
+    "tree.md": ["A line for each file", "## Code", "## Jobs and pipelines"],
     "guide/components.md": [
         *("## Kubernetes", "## Which of them decides what", "## Developer workspace", "## Version control"),
         *("## Continuous X", "CI ", "SAST", "CD ", "CT ", "## Container registry", "## Storage", "flowchart"),
@@ -55,7 +59,11 @@ TOPICS = {
     "guide/config.md": ["Where a setting lives"],
     "guide/doctor.md": ["what is tried"],
     "guide/yours.md": ["A model that suits"],
-    "reference.md": ["Commands", "Environment variables", "The service", "The code"],
+    "reference.md": [
+        *("## Commands", "## Targets of make", "## Environment variables", "## Settings of the service", "## The code"),
+    ],
+    "settings.md": ["## A file for each command", "## What they share", "## Models", "## Experiments"],
+    "http.md": ["## Requests and answers", "## What a request holds", "## What an answer holds"],
     "troubleshooting.md": ["## prepare", "## train and tune", "## The bucket", "## doctor"],
     "design.md": ["The gate", "Who imports what"],
 }
@@ -152,11 +160,38 @@ def test_every_page_has_its_topics_and_its_place(project: Path) -> None:
     assert not [name for name in pages if f": {name}\n" not in navigation]
 
 
+# Read by looking something up, not from top to bottom.
+LISTS = {"reference.md", "settings.md", "tree.md", "troubleshooting.md"}
+
+
 @pytest.mark.parametrize("most", [125])
 def test_no_page_is_too_long_to_read(project: Path, most: int) -> None:
     long = {
         path.name: lines
         for path in (project / "docs").rglob("*.md")
-        if path.name != "reference.md" and (lines := len(path.read_text(encoding="utf-8").splitlines())) > most
+        if path.name not in LISTS and (lines := len(path.read_text(encoding="utf-8").splitlines())) > most
     }
     assert not long
+
+
+def test_the_tree_has_a_line_for_each_file(project: Path) -> None:
+    """And none for a file that is not there."""
+    listed = set(tree(whole(project, "docs/tree.md")))
+    assert {name for name in files(project) if not any(fnmatch(name, line) for line in listed)} == set()
+    assert {line for line in listed if not any(project.glob(line))} == set()
+
+
+def tree(page: str) -> Iterator[str]:
+    """The paths in a page's text blocks: the words before two spaces, below the folder that is not indented."""
+    for block in re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        folder = ""
+        for line in block.splitlines():
+            names = re.split(r"\s{2,}", line.strip())[0].split()
+            if not line.startswith(" "):
+                folder = names[0] if names[0].endswith("/") else ""
+            yield from (folder + name if line.startswith(" ") else name for name in names if not name.endswith("/"))
+
+
+def test_the_tree_s_lines_are_read() -> None:
+    page = "```text\na.md b.md    both\nsrc/\n  x.py   one\n  y/*.py   more\nz.txt  last\n```\n"
+    assert list(tree(page)) == ["a.md", "b.md", "src/x.py", "src/y/*.py", "z.txt"]
