@@ -18,7 +18,8 @@ VERBS = ("prepare", "train", "train-gpu", "train-fraction", "tune", "infer", "do
 SERVICES = ("serve", "workspace", "jupyter")
 JOBS = (*VERBS, *SERVICES, "infer-schedule")
 # Of all that a shell, YAML, Kubernetes' $(NAME) or Polyaxon's templates might take for their own.
-OVERRIDES = ["model=forest", """note="it's" a \\"test\\" of $HOME, $$, ${x} and $(id)""", "a={b: [1, 2]}"]
+NOTE = """it's a "test" of $HOME, $$, ${x} and $(id), {{ y }} and {% z"""
+OVERRIDES = ["model=forest", '+note="{}"'.format(NOTE.replace('"', '\\"')), "+a={b: [1, 2]}"]
 SENT = ["note=it's $(id)", "model=forest"]
 
 Verdict = dict[str, Any]  # of one spec: {"faults": [[layer, what is wrong], …], "asks": …}

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import CHOICES, CONTEXTS, Render, run
-from specs import JOBS, OVERRIDES, SERVICES, TOOLS, VERBS, Verdict, dry_run, judge, submit
+from specs import JOBS, NOTE, OVERRIDES, SERVICES, TOOLS, VERBS, Verdict, dry_run, judge, submit
 
 # On one worker: the orchestrators' clients are imported once for all tests of this file.
 pytestmark = pytest.mark.xdist_group("jobs")
@@ -59,6 +60,39 @@ def test_broken_jobs_are_refused(
 
 
 @pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+def test_every_job_is_accepted_under_the_longest_name(render: Render, orchestrator: str) -> None:
+    project = render(repo_name="x" * 40, src_package_name="p" * 40, orchestrator=orchestrator)
+    verdicts = judge(orchestrator, *(dry_run(project, job) for job in JOBS))
+    assert not any(verdict["faults"] for verdict in verdicts), verdicts
+
+
+# What to change in jobs/cluster.yaml, and into what: each of them in all files that hold it.
+UNFIT = [
+    ("accessModes", "accessMode"),
+    ("ReadWrite", "WriteRead"),
+    ("storage: 20Gi", "storage: 20GiB"),
+    ("v1\nkind: PersistentVolumeClaim", "v2\nkind: PersistentVolumeClaim"),
+    ("automountServiceAccountToken: false", "automountServiceAccountToken: true"),
+    ("policyTypes: [Ingress]", "policyTypes: [Entry]"),
+    ("runAsUser: 10001", "runAsUser: 0"),
+    ("claimName", "claim"),
+]
+
+
+@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
+def test_what_a_namespace_needs_is_accepted(
+    render: Render, orchestrator: str, record_property: Callable[[str, object], None]
+) -> None:
+    text = (render(orchestrator=orchestrator) / "jobs" / "cluster.yaml").read_text(encoding="utf-8")
+    broken = [text.replace(old, new, 1) for old, new in UNFIT if old in text]
+    sound, *found = judge("cluster", text, *broken)
+    assert not sound["faults"]
+    assert sound["asks"]["PersistentVolumeClaim"] == "my-ml-project-data"
+    assert all(verdict["faults"] for verdict in found), found
+    record_property("told", f"{orchestrator}: {len(found)} broken jobs/cluster.yaml refused")
+
+
+@pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_asks_for_the_same_everywhere(
     judged: Callable[[str], Judged], render: Render, orchestrator: str, job: str
@@ -99,6 +133,21 @@ def test_a_job_asks_for_the_same_everywhere(
         assert (project / "src" / "my_ml_project" / f"{verb}.py").exists()
 
 
+def test_overrides_reach_hydra_as_they_were_typed(judged: Callable[[str], Judged], render: Render) -> None:
+    """By way of each orchestrator's own reading of the spec."""
+    project = render()
+    commands = {
+        tuple(judged(orchestrator)[platform, "train"]["asks"]["command"])
+        for orchestrator in ORCHESTRATORS
+        for platform in CHOICES["platform"]
+    }
+    for command in commands:
+        done = run(*command, "--cfg", "job", cwd=project, PYTHONPATH=str(project / "src"))
+        assert done.returncode == 0, done.stderr
+        config = yaml.safe_load(done.stdout)
+        assert (config["note"], config["a"], config["model"]["name"]) == (NOTE, {"b": [1, 2]}, "forest")
+
+
 def test_the_script_for_windows_is_powershell(render: Render) -> None:
     code = "import sys, tree_sitter as t, tree_sitter_powershell as p;" + (
         "sys.exit(t.Parser(t.Language(p.language())).parse(sys.stdin.buffer.read()).root_node.has_error)"
@@ -125,9 +174,10 @@ def test_workers_share_a_job(render: Render, orchestrator: str, job: str, settin
         assert f"{setting}={wrong}: a number of workers" in refused.stderr
 
 
-def test_organisations_do_not_change_jobs(render: Render) -> None:
+def test_organisations_and_pipelines_do_not_change_jobs(render: Render) -> None:
+    """So that what is said of jobs for a platform and an orchestrator is said of every combination."""
     for context in CONTEXTS:
-        project, plain = render(**context), render(**context | {"organisation": "generic"})
+        project, plain = render(**context), render(**context | {"organisation": "generic", "ci": "gitlab"})
         assert {f.name: f.read_bytes() for f in project.glob("jobs/*.*")} == {
             f.name: f.read_bytes() for f in plain.glob("jobs/*.*")
         }
@@ -162,7 +212,7 @@ def test_the_tag_or_digest_comes_from_one_place(render: Render, orchestrator: st
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ([], "no job is not one of: doctor infer infer-schedule jupyter prepare serve train train-fraction"),
+        ([], "which job? One of: doctor infer infer-schedule jupyter prepare serve train train-fraction"),
         (["trian"], "trian is not one of: doctor"),
         (["serve", "port=9000"], "serve takes no arguments; change jobs/serve.yaml instead"),
     ],

@@ -68,6 +68,18 @@ def test_what_stays_is_applied(
     assert told in done.stdout
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_is_sent_as_it_is_printed(project: Path, tmp_path: Path, job: str) -> None:
+    environment = stand_in(tmp_path, "kubectl", "kind.group/name") | {"NAMESPACE": "team"}
+    done = submit(project, job, **environment)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()][:3] == ["sent", "watch", "logs"]
+    assert "\nstop   kubectl --namespace=team delete kind.group/name" in done.stdout
+    sent = list(yaml.safe_load_all(calls(environment)[-1][1]))
+    sent[0]["spec"].get("template", {}).get("metadata", {}).pop("annotations", None) if job == "serve" else None
+    assert sent == list(yaml.safe_load_all(submit(project, job, "--dry-run").stdout))
+
+
 @pytest.mark.parametrize(
     ("refuse", "advice"),
     [

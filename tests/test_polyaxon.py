@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Render, run
-from specs import SENT, TOOLS, stand_in
+from specs import JOBS, SENT, SERVICES, TOOLS, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -107,12 +108,26 @@ def test_a_job_is_created_as_a_run(submit: Submit, api: Any) -> None:
     assert "hush" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("job", ["doctor", "infer", "infer-schedule", "serve", "tune", "workspace"])
-def test_every_kind_is_taken(submit: Submit, api: Any, job: str) -> None:
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_is_taken(submit: Submit, api: Any, job: str) -> None:
     done = submit(job)
     assert done.returncode == 0, done.stderr
-    last = {"infer-schedule": "runs", "tune": "runs", "infer": "runs", "serve": "open", "workspace": "open"}
+    last = {**dict.fromkeys(("infer-schedule", "tune", "infer"), "runs"), **dict.fromkeys(SERVICES, "open")}
     assert f"\n{last.get(job, 'stop')} " in done.stdout
+    assert len([body for verb, _, body in api.received if verb == "POST" and "content" in body]) == 1
+
+
+# The command takes seconds for each file, and reads them as test_jobs.py has them read.
+FILES = [pytest.param(job, marks=() if job in ("train", "tune") else pytest.mark.nightly) for job in JOBS]
+
+
+@pytest.mark.parametrize("job", FILES)
+def test_polyaxon_checks_the_file(project: Path, job: str) -> None:
+    words = (TOOLS / "polyaxon", "check", f"--file=jobs/{job}.yaml", "--file=jobs/presets/pod.yaml")
+    assert run(*words, cwd=project).returncode == 0
+    file = project / "jobs" / f"{job}.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("run:", "runs:", 1), encoding="utf-8")
+    assert run(*words, cwd=project).returncode == 1
 
 
 def test_waiting_ends_with_the_run(submit: Submit, api: Any) -> None:
@@ -122,6 +137,14 @@ def test_waiting_ends_with_the_run(submit: Submit, api: Any) -> None:
     assert [line for line in done.stdout.splitlines() if line.startswith(("state", "done"))] == [
         "state  created", "state  running", "state  succeeded", f"done   {UUID}",
     ]  # fmt: skip
+
+
+def test_without_the_client_there_is_one_line(render: Render) -> None:
+    done = run(
+        "jobs/submit.sh", "train", cwd=render(orchestrator="polyaxon"), VENV=str(Path(sys.executable).parents[1])
+    )
+    assert done.returncode == 1
+    assert done.stderr == "jobs/submit.sh: Polyaxon's client is missing: run `make jobs`\n"
 
 
 @pytest.mark.parametrize("state", ["failed", "stopped", "upstream_failed"])
@@ -167,13 +190,26 @@ def test_a_refusal_is_told_in_a_line(submit: Submit, api: Any, status: int, advi
 def test_a_wrong_token_and_a_silent_host_are_told_apart(submit: Submit) -> None:
     assert "does not know you" in submit("train", POLYAXON_AUTH_TOKEN="wrong").stderr
     silent = submit("train", POLYAXON_HOST="http://127.0.0.1:9")
-    assert "Polyaxon does not answer at http://127.0.0.1:9" in silent.stderr
+    assert "Polyaxon does not answer at http://127.0.0.1:9 ([Errno 111] Connection refused): " in silent.stderr
     assert silent.stderr.count("\n") == 1
 
 
-def test_a_missing_secret_is_told_before_anything_is_sent(submit: Submit, api: Any, tmp_path: Path) -> None:
-    missing = {"secret": 'Error from server (NotFound): secrets "my-ml-project-env" not found'}
+SECRET = {"secret": 'Error from server (NotFound): secrets "my-ml-project-env" not found'}
+ACCOUNT = {"serviceaccount": 'Error from server (NotFound): serviceaccounts "default" not found'}
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        (SECRET, "there is no secret my-ml-project-env in the namespace team: run `make secrets`"),
+        (SECRET | ACCOUNT, "the namespace team does not exist: set NAMESPACE in jobs/settings.env"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_sent(
+    submit: Submit, api: Any, tmp_path: Path, missing: dict[str, str], advice: str
+) -> None:
     done = submit("train", **stand_in(tmp_path, "kubectl", "", missing), NAMESPACE="team")
     assert done.returncode == 1
-    assert "run `make secrets`" in done.stderr
+    assert advice in done.stderr
+    assert done.stderr.count("\n") == 1
     assert not api.received

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 from conftest import Render, run
-from specs import SENT, TOOLS, calls, dry_run, stand_in
+from specs import JOBS, SENT, TOOLS, VERBS, calls, dry_run, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -144,19 +144,20 @@ def test_a_job_is_posted_with_ids_in_place_of_names(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("job", "path"),
-    [
-        ("doctor", "/api/v1/workloads/trainings"),
-        ("workspace", "/api/v1/workloads/workspaces"),
-        ("jupyter", "/api/v1/workloads/workspaces"),
-        ("serve", "/api/v1/workloads/inferences"),
-        ("infer-schedule", "/api/v2/workloads"),
-    ],
-)
+PATHS = {
+    **dict.fromkeys(VERBS, "/api/v1/workloads/trainings"),
+    "workspace": "/api/v1/workloads/workspaces",
+    "jupyter": "/api/v1/workloads/workspaces",
+    "serve": "/api/v1/workloads/inferences",
+    "infer-schedule": "/api/v2/workloads",
+}
+
+
+@pytest.mark.parametrize(("job", "path"), PATHS.items())
 def test_each_kind_has_its_address(
     project: Path, console: tuple[type[Console], dict[str, str]], job: str, path: str
 ) -> None:
+    assert set(JOBS) == set(PATHS)
     handler, environment = console
     done = submit(project, job, **environment)
     assert done.returncode == 0, done.stderr
@@ -259,7 +260,7 @@ def test_a_refusal_is_told_in_a_line(
             "RUNAI_PROJECT=team-x: there is no such project on gpu-1; there is team-a, team-b",
         ),
         ({"RUNAI_CLUSTER": "gpu"}, "RUNAI_CLUSTER=gpu: there is no such cluster; there is gpu-1, gpu-2"),
-        ({"RUNAI_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not answer"),
+        ({"RUNAI_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not answer ([Errno 111] Connection refused): "),
         ({"RUNAI_URL": "my-team.run.ai"}, "RUNAI_URL=my-team.run.ai: an address is needed"),
     ],
 )

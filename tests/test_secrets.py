@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import CHOICES, Render, run
-from specs import calls, stand_in
+from specs import TOOLS, calls, stand_in
 
 LOGIN = {"REGISTRY_USER": "robot$team", "REGISTRY_PASSWORD": "hush-registry"}
 
@@ -70,12 +71,38 @@ def test_the_lines_of_kubectl_hold_no_value(project: Path, tmp_path: Path) -> No
     assert not calls(environment)
 
 
+def test_the_lines_of_kubectl_make_the_same_secrets(project: Path, tmp_path: Path) -> None:
+    """By the real kubectl, which needs no cluster to say what it would send."""
+    (project / "config.json").write_text('{"auths": {}}', encoding="utf-8")
+    environment = stand_in(tmp_path, "kubectl", "") | LOGIN
+    secrets(project, **environment)
+    applied = [json.loads(text) for _, text in calls(environment)]
+    for line, other in zip(secrets(project, "--dry-run").stdout.splitlines(), applied, strict=True):
+        words = shlex.split(line.replace("<config.json of a docker login>", "config.json"))
+        done = run(TOOLS / "kubectl", *words[1:], "--dry-run=client", "--output=json", cwd=project)
+        assert done.returncode == 0, done.stderr
+        made = json.loads(done.stdout)
+        assert (made["metadata"]["name"], made.get("type", "Opaque")) == (other["metadata"]["name"], other["type"])
+        assert made["data"].keys() == other["data"].keys()
+        assert made["data"] == other["data"] or made["type"] != "Opaque"
+
+
+def test_a_file_may_hold_any_bytes(project: Path, tmp_path: Path) -> None:
+    (project / "secrets" / "store.p12").write_bytes(bytes(range(256)))
+    environment = stand_in(tmp_path, "kubectl", "") | LOGIN
+    assert secrets(project, **environment).returncode == 0
+    data = json.loads(calls(environment)[1][1])["data"]
+    assert base64.b64decode(data["store.p12"]) == bytes(range(256))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "advice"),
     [
         ("STORAGE_ROOT=", "STORAGE_ROOTS=", "STORAGE_ROOT is not in .env; STORAGE_ROOTS is not in .env.example"),
         ("OPTUNA_STORAGE=hush-optuna_storage=$x", "OPTUNA_STORAGE=", "OPTUNA_STORAGE is empty"),
         ("=hush-mlflow_tracking_password=$x", '="hush"', "MLFLOW_TRACKING_PASSWORD has quotes around it"),
+        ("MLFLOW_TRACKING_PASSWORD=", "MLFLOW_TRACKING_PASSWORD ", "NAME=value is needed"),
+        ("MLFLOW_TRACKING_PASSWORD=", "export MLFLOW_TRACKING_PASSWORD=", "NAME=value is needed"),
     ],
 )
 def test_what_has_drifted_apart_is_refused(project: Path, tmp_path: Path, old: str, new: str, advice: str) -> None:
@@ -96,6 +123,8 @@ def test_a_missing_file_and_a_refusal_get_one_line(project: Path, tmp_path: Path
     done = secrets(project, **stand_in(tmp_path, "kubectl", "", refuse), **LOGIN)
     assert done.returncode == 1
     assert "make secrets: the cluster does not know you" in done.stderr
+    nobody = secrets(project, **stand_in(tmp_path, "kubectl", ""))
+    assert nobody.stderr.endswith("set REGISTRY_USER and REGISTRY_PASSWORD, or add --no-registry\n")
     (project / ".env").unlink()
     done = secrets(project, **LOGIN)
     assert done.stderr == "make secrets: there is no .env: copy .env.example to .env, and fill it in\n"

@@ -30,9 +30,10 @@ def judge(text: str) -> tuple[list[Fault], Tree]:
 def name_faults(document: Tree) -> Iterator[str]:
     metadata = document.get("metadata", {})
     name = metadata.get("name") or metadata.get("generateName", "").removesuffix("-")
-    # 63, less what Kubernetes adds for pods and a schedule for its jobs.
-    if not pods.DNS.fullmatch(name) or len(name) > 52:
-        yield f"metadata.name: {name!r} is not a DNS name of at most 52 characters"
+    # 63, less what Kubernetes adds: to the jobs of a schedule, to the labels of a StatefulSet's pods, to a Job's name.
+    limit = {"CronJob": 52, "StatefulSet": 52, "Job": 57}.get(document["kind"], 63)
+    if not pods.DNS.fullmatch(name) or len(name) > limit:
+        yield f"metadata.name: {name!r} is not a DNS name of at most {limit} characters"
 
 
 def kind_faults(document: Tree) -> Iterator[str]:

@@ -30,9 +30,10 @@ def main() -> None:
         if options.dry_run:
             print("\n".join(_lines(files)))
             return
-        manifests = [_secret("env", values), _secret("files", files)]
+        manifests = [_secret("env", {name: value.encode() for name, value in values.items()}), _secret("files", files)]
         if not options.no_registry:
-            manifests.append(_secret("registry", {".dockerconfigjson": _login()}, "kubernetes.io/dockerconfigjson"))
+            login = {".dockerconfigjson": _login().encode()}
+            manifests.append(_secret("registry", login, "kubernetes.io/dockerconfigjson"))
         for manifest in manifests:
             # Server-side, since kubectl would otherwise keep a copy of the values in an annotation.
             words = ("apply", "--server-side", "--force-conflicts", "--field-manager=make-secrets", "--filename=-")
@@ -63,27 +64,31 @@ def _quoted(value: str) -> bool:
     return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
 
 
-def _files() -> dict[str, str]:
+def _files() -> dict[str, bytes]:
     """Read the files of secrets/, such as a certificate: jobs find them in /secrets."""
     folder = PROJECT / "secrets"
     found = sorted(file for file in folder.glob("*") if file.is_file()) if folder.is_dir() else []
-    return {file.name: file.read_text(encoding="utf-8") for file in found}
+    return {file.name: file.read_bytes() for file in found}
 
 
 def _login() -> str:
     """Ask for an account that may pull images, unless the environment has one, as kubelets read it."""
-    user = os.environ.get("REGISTRY_USER") or input(f"User that may pull from {REGISTRY}: ")
-    password = os.environ.get("REGISTRY_PASSWORD") or getpass.getpass("Password: ")
+    try:
+        user = os.environ.get("REGISTRY_USER") or input(f"User that may pull from {REGISTRY}: ")
+        password = os.environ.get("REGISTRY_PASSWORD") or getpass.getpass("Password: ")
+    except EOFError:
+        advice = "set REGISTRY_USER and REGISTRY_PASSWORD, or add --no-registry"
+        raise Refused(f"there is nobody to ask for the registry's login: {advice}") from None
     login = base64.b64encode(f"{user}:{password}".encode()).decode()
     return json.dumps({"auths": {REGISTRY: {"auth": login}}})
 
 
-def _secret(part: str, values: dict[str, str], kind: str = "Opaque") -> dict[str, Any]:
-    data = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
+def _secret(part: str, values: dict[str, bytes], kind: str = "Opaque") -> dict[str, Any]:
+    data = {name: base64.b64encode(value).decode() for name, value in values.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{NAME}-{part}"}, "type": kind, "data": data}
 
 
-def _lines(files: dict[str, str]) -> list[str]:
+def _lines(files: dict[str, bytes]) -> list[str]:
     """Write the commands of kubectl that do the same once; --from-env-file and --from-file keep values out of them."""
     namespace = settings()["NAMESPACE"]
     create = f"kubectl --namespace={namespace} create secret" if namespace else "kubectl create secret"

@@ -118,9 +118,16 @@ def settings() -> dict[str, str]:
 
 
 def variables(file: Path) -> dict[str, str]:
-    """Read the lines NAME=value of a file."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if line.strip() and not line.startswith("#"))
+    """Read the lines NAME=value of a file; raises Refused at another kind of line, and keeps to itself what it says."""
+    found = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, value = line.partition("=")
+        if "=" not in line or not name.isidentifier():
+            raise Refused(f"{file.name}, line {number}: NAME=value is needed, and nothing before it")
+        found[name] = value
+    return found
 
 
 def kubectl(*words: str, namespace: str = "", text: str | None = None) -> str:

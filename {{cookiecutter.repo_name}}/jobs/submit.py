@@ -37,8 +37,10 @@ def main() -> None:
 
 
 def _job(name: str, overrides: list[str]) -> str:
+    if not name:
+        raise Refused(f"which job? One of: {' '.join(NAMES)}")
     if name not in NAMES:
-        raise Refused(f"{name or 'no job'} is not one of: {' '.join(NAMES)}")
+        raise Refused(f"{name} is not one of: {' '.join(NAMES)}")
     if overrides and name in FIXED:
         raise Refused(f"{name} takes no arguments; change jobs/{name}.yaml instead")
     return name

@@ -161,8 +161,9 @@ def _client(project: str) -> Iterator[Callable[..., Any]]:
         raise Refused(f"POLYAXON_PROJECT={project}: {_line(error)}") from None
     except HTTPError as error:
         known = "Polyaxon does not answer" if host != LOCALHOST else "no address of Polyaxon is set, and nobody answers"
+        reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
         raise Refused(
-            f"{known} at {host} ({str(error).rpartition(': ')[2]}): is the VPN up, or `{COMMAND} port-forward`? "
+            f"{known} at {host} ({reason}): is the VPN up, or `{COMMAND} port-forward`? "
             f"Another address: `{COMMAND} config set --host=…`"
         ) from None
     except ValueError:

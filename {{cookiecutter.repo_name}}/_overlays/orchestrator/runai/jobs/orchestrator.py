@@ -199,7 +199,8 @@ def _client(chosen: dict[str, str]) -> Iterator[Any]:
     except ApiException as error:
         raise Refused(f"Run:ai answered {error.status}: {_advice(error.status, error.data)}") from None
     except HTTPError as error:
-        raise Refused(f"{url} does not answer ({type(error).__name__}): is the VPN up, and RUNAI_URL right?") from None
+        reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
+        raise Refused(f"{url} does not answer ({reason}): is the VPN up, and RUNAI_URL right?") from None
     except json.JSONDecodeError:
         raise Refused(f"{url} does not answer as Run:ai does: is RUNAI_URL right?") from None
     except ValueError:  # the client's way to say that there was no token in the answer
