@@ -7,6 +7,7 @@ set -euo pipefail
 export PATH="$PWD/.venv-jobs/bin:$PATH"
 if [ -n "${CLUSTER_LOGIN:-}" ]; then
   set -a
+  # The file is not there when this is checked.
   # shellcheck source=/dev/null
   . "$CLUSTER_LOGIN"
   set +a
