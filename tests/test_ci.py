@@ -1,12 +1,13 @@
 """The template's own pipelines are valid, and call nothing but its make targets."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import CHOICES, ROOT, Render, run
+from conftest import CHOICES, OVERLAYS, ROOT, TEMPLATE, Render, run
 from specs import TOOLS
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -88,3 +89,23 @@ def test_renovate_is_told_what_there_is(render: Render, ci: str) -> None:
         assert all(re.fullmatch(known, word) for word in command.split() if word.startswith("--")), command
         target = rules.replace("$name", file.stem)
         assert command.replace("uv pip compile", "bin/uv pip compile --quiet --upgrade") in target, command
+
+
+def test_renovate_finds_the_images_that_are_named_in_passing() -> None:
+    """Those in variables of pipelines and, in the template, where Jinja keeps Renovate from reading YAML."""
+    compose = [TEMPLATE / "compose.yaml", *sorted(OVERLAYS.glob("platform/*/docker/store.yaml"))]
+    pipelines = [OVERLAYS / "ci/gitlab/.gitlab-ci.yml", ROOT / ".gitlab-ci.yml"]
+    found = {
+        (file, match["depName"], match["currentValue"])
+        for manager in json.loads((ROOT / "renovate.json").read_text(encoding="utf-8"))["customManagers"]
+        for file in (*compose, *pipelines)
+        if any(re.search(pattern.strip("/"), str(file)) for pattern in manager["managerFilePatterns"])
+        for text in manager["matchStrings"]
+        for match in re.finditer(text.replace("(?<", "(?P<"), file.read_text(encoding="utf-8"))
+    }
+    services = [yaml.safe_load(re.sub("{{.*?}}", "x", file.read_text()))["services"].values() for file in compose]
+    named = [service["image"] for part in services for service in part if "image" in service]
+    variables = [yaml.safe_load(re.sub("{{.*?}}", "x", file.read_text()))["variables"] for file in pipelines]
+    named += [value for part in variables for name, value in part.items() if name.endswith("_IMAGE")]
+    ours = {name for name in named if name.startswith("x/")}
+    assert {f"{name}:{version}" for _, name, version in found} == {*named} - ours
