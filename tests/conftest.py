@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ CONTEXTS = [dict(zip(CHOICES, picked, strict=True)) for picked in itertools.prod
 LEFTOVERS = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis"}
 
 Render = Callable[..., Path]
+Listen = Callable[..., tuple[Any, str]]
 
 
 def files(folder: Path) -> set[str]:
@@ -93,6 +94,23 @@ def choices(request: pytest.FixtureRequest) -> dict[str, str]:
 def project(render: Render, choices: dict[str, str]) -> Path:
     """The project rendered with these choices."""
     return render(**choices)
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    """Answer on loopback as a handler does; gives the handler, with what it shall know, and its address."""
+    servers = []
+
+    def start(kind: type[BaseHTTPRequestHandler], **known: object) -> tuple[Any, str]:
+        handler = type("Fresh", (kind,), known)
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return handler, f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

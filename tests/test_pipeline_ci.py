@@ -6,16 +6,15 @@ import os
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 import yaml
-from conftest import CHOICES, CONTEXTS, ROOT, Render, run
+from conftest import CHOICES, CONTEXTS, ROOT, Listen, Render, run
 
 TOOLS = Path(os.environ.get("TOOLS", ROOT / ".venv-tools")) / "bin"  # of `make tools`
 GLOBAL = {"include", "stages", "variables", "workflow", "default"}
@@ -229,6 +228,18 @@ def test_a_missing_login_is_named(execute: Executed) -> None:
     assert not told
 
 
+@pytest.mark.parametrize("host", ["docker.io", "ghcr.io", "registry.example.com:5000"])
+def test_builders_find_the_login_to_any_registry(render: Render, tmp_path: Path, host: str) -> None:
+    project = render(registry_project_path=f"{host}/my-team/my-ml-project")
+    done = run("ci/login.sh", cwd=project, DOCKER_CONFIG=str(tmp_path), **ROBOT)
+    assert done.returncode == 0, done.stderr
+    found = run("buildah", "login", "--get-login", "--authfile", tmp_path / "config.json", host, cwd=tmp_path)
+    assert found.stdout.strip() == ROBOT["REGISTRY_USER"], found.stderr
+    # docker asks for the login to its own Hub by an address, and for all others by their host.
+    hub = {"docker.io": "https://index.docker.io/v1/"}
+    assert json.loads((tmp_path / "config.json").read_text())["auths"].keys() == {hub.get(host, host)}
+
+
 class Exchange(BaseHTTPRequestHandler):
     """Google's exchange of tokens, which believes one of them."""
 
@@ -244,16 +255,8 @@ class Exchange(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def exchange() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Exchange)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_pipeline_proves_who_it_is_without_a_key(execute: Executed, exchange: str) -> None:
+def test_a_pipeline_proves_who_it_is_without_a_key(execute: Executed, listen: Listen) -> None:
+    _, exchange = listen(Exchange)
     identity = {"IDENTITY_PROVIDER": "//iam.googleapis.com/p", "IDENTITY_TOKEN": "a.jwt", "TOKEN_EXCHANGE": exchange}
     done, told = execute("gcp", "build", **identity, **COMMIT)
     assert done.returncode == 0, done.stderr
@@ -263,7 +266,8 @@ def test_a_pipeline_proves_who_it_is_without_a_key(execute: Executed, exchange: 
     assert "ya29" not in done.stdout + done.stderr
 
 
-def test_a_refused_identity_is_told(execute: Executed, exchange: str) -> None:
+def test_a_refused_identity_is_told(execute: Executed, listen: Listen) -> None:
+    _, exchange = listen(Exchange)
     done, told = execute("gcp", "build", **COMMIT)
     assert "IDENTITY_PROVIDER and IDENTITY_TOKEN are not set" in done.stderr
     identity = {"IDENTITY_PROVIDER": "//iam.googleapis.com/q", "IDENTITY_TOKEN": "a.jwt", "TOKEN_EXCHANGE": exchange}

@@ -62,10 +62,15 @@ def test_what_is_not_needed_does_not_fail_unless_it_is_asked_for(
     assert not well
 
 
-def test_a_login_is_seen(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("host", "login"), [("registry.test", "registry.test"), ("docker.io", "https://index.docker.io/v1/")]
+)
+def test_a_login_is_seen(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, host: str, login: str
+) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))
-    (folder / "config.json").write_text(json.dumps({"auths": {"registry.test": {}}}))
-    well, _ = run(capsys, "images=registry.test/team/project", "--only", "images", "--need", "images")
+    (folder / "config.json").write_text(json.dumps({"auths": {login: {}}}))
+    well, _ = run(capsys, f"images={host}/team/project", "--only", "images", "--need", "images")
     assert well
 
 

@@ -108,7 +108,8 @@ def images(config: Any) -> str:
         known = json.loads((folder / "config.json").read_text())
     except FileNotFoundError:
         known = {}
-    if host not in {**known.get("auths", {}), **known.get("credHelpers", {})}:
+    names = {host, "https://index.docker.io/v1/"} if host == "docker.io" else {host}
+    if not names & {*known.get("auths", {}), *known.get("credHelpers", {})}:
         raise Problem(f"no login to {host}: run `docker login {host}`")
     return f"there is a login to {host}"
 
