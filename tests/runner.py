@@ -183,7 +183,8 @@ def recorder(folder: Path, name: str) -> dict[Path, str]:
 # A cluster that takes what it is given, finishes every job, and has a service at the port that SERVICE_PORT names.
 KUBECTL = r"""#!/bin/sh
 record=${RECORD:-/record/kubectl}
-number=$(ls "$record" | grep -c words)
+number=0
+until (set -C; : > "$record/words-$number") 2> /dev/null; do number=$((number + 1)); done
 printf '%s\n' "$@" > "$record/words-$number"
 case "$*" in
   kustomize*) exec "${REAL:-/usr/local/lib/kubectl}" "$@" ;;

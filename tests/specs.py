@@ -63,7 +63,8 @@ STAND_IN = """\
 #!/bin/sh
 # Keeps each call's words and what it is given, and answers as it is told to, by the first word where that matters.
 case $1 in kustomize) exec "$REAL" "$@" ;; esac
-number=$(ls "$RECORD" | grep -c words)
+number=0    # the first that no other call has taken, since jobs run side by side
+until (set -C; : > "$RECORD/words-$number") 2> /dev/null; do number=$((number + 1)); done
 printf '%s\\n' "$@" > "$RECORD/words-$number"
 for word; do case $word in --file=*) cat "${word#--file=}" > "$RECORD/sent-$number" ;; esac; done
 case "$*" in *--filename=-*) cat > "$RECORD/sent-$number" ;; esac

@@ -1,5 +1,7 @@
 """A GitHub project's workflows are sound and safe, and their jobs do what they should."""
 
+import itertools
+import json
 import os
 import re
 import shutil
@@ -11,12 +13,13 @@ import pytest
 import yaml
 from conftest import CONTEXTS, Render, run
 from runner import KUBECTL
-from specs import TOOLS, calls
+from specs import TOOLS, calls, stand_in
+from test_audit import NOWHERE, looked_up_at
 
 pytestmark = pytest.mark.xdist_group("github")
 
 KEEP = Path(__file__).with_name("github") / "keep"  # in place of the actions that upload
-UPLOAD = "actions/upload-artifact"
+UPLOADS = r"actions/(?:upload-artifact|upload-pages-artifact|deploy-pages)@\w+"
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def act(
 ) -> subprocess.CompletedProcess[str]:
     """Run a job of a workflow on this machine."""
     text = (project / ".github" / "workflows" / f"{workflow}.yml").read_text(encoding="utf-8")
-    uploads = {f"{name}={KEEP}" for name in re.findall(rf"{UPLOAD}@\w+", text)}
+    uploads = {f"{name}={KEEP}" for name in re.findall(UPLOADS, text)}
     path = f"{environment.pop('PATH', os.environ['PATH'])}:{TOOLS.absolute()}"
     return run(
         TOOLS / "act", event, "--workflows", f".github/workflows/{workflow}.yml", "--job", job,
@@ -100,6 +103,7 @@ def act(
         *words,
         cwd=project,
         PATH=path,
+        HOME=str(project.parent),  # not within the project, whose copies act keeps there
         **environment,
     )  # fmt: skip
 
@@ -120,10 +124,58 @@ def test_a_job_passes_on_a_runner(project: Path, job: str) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(2400)
+def test_the_guide_is_built_and_handed_over(project: Path) -> None:
+    done = act(project, "pages", "pages")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\| site$", done.stdout, re.M)
+
+
+@pytest.mark.nightly
 def test_an_audit_that_could_look_nothing_up_is_red(project: Path) -> None:
-    done = act(project, "check", "audit")
+    done = act(project, "check", "audit", **looked_up_at(NOWHERE))
     assert done.returncode
     assert "pip-audit --strict" in done.stdout
+
+
+ROBOT = ("--secret", "REGISTRY_USER=robot$ci", "--secret", "REGISTRY_PASSWORD=hush")
+IMAGE = "registry.example.com/my-team/my-ml-project"
+
+
+def built(docker: dict[str, str]) -> dict[str, set[str]]:
+    """The tags under which images were built and pushed, by container file."""
+    builds = [words for words, _ in calls(docker) if words[:3] == ["buildx", "build", "--push"]]
+    tags = [{word for before, word in itertools.pairwise(words) if before == "--tag"} for words in builds]
+    return dict(zip([words[words.index("--file") + 1] for words in builds], tags, strict=True))
+
+
+def test_images_are_built_and_pushed(project: Path, tmp_path: Path) -> None:
+    docker = stand_in(tmp_path, "docker", "")
+    done = act(project, "deliver", "image", *ROBOT, **docker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sha = head(project)[:8]
+    assert built(docker) == {
+        f"docker/{role}.Dockerfile": {f"{IMAGE}/{role}:{sha}", f"{IMAGE}/{role}:latest"}
+        for role in ("pipeline", "serve")
+    }
+    assert "logged in to registry.example.com as ***" in done.stdout
+    assert "hush" not in done.stdout
+
+
+def test_a_tag_is_released_with_its_images(project: Path, tmp_path: Path) -> None:
+    stand_in(tmp_path, "gh", "")
+    docker = stand_in(tmp_path, "docker", "")
+    subprocess.run(["git", "tag", "v1.2.0"], cwd=project, check=True)
+    (event := tmp_path / "event.json").write_text(json.dumps({"ref": "refs/tags/v1.2.0"}))
+    # Both record to the same folder.
+    done = act(project, "release", "release", *ROBOT, "--eventpath", str(event), **docker)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{IMAGE}/serve:v1.2.0" in built(docker)["docker/serve.Dockerfile"]
+    assert ["release", "create", "v1.2.0", "--verify-tag", "--generate-notes"] in [words for words, _ in calls(docker)]
+
+
+def head(project: Path) -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=project, text=True).strip()
 
 
 @pytest.fixture
@@ -152,8 +204,7 @@ def test_a_training_is_sent_and_waited_for(project: Path, kubectl: dict[str, str
     assert login == "a login"
     [container] = job["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["model=forest", "note=it is"]
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True).stdout
-    assert container["image"].endswith(f"/pipeline:{head[:8]}")
+    assert container["image"].endswith(f"/pipeline:{head(project)[:8]}")
     assert "a login" not in done.stdout
 
 
