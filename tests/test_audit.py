@@ -94,7 +94,7 @@ def test_the_list_of_what_is_installed_is_whole_and_the_same_each_time(project: 
     assert texts[0] == texts[1]
     listed = json.loads(texts[0])
     assert (listed["bomFormat"], listed["metadata"]["component"]["name"]) == ("CycloneDX", "my-ml-project")
-    versions = {part["name"].lower().replace("_", "-"): part["version"] for part in listed["components"]}
+    versions = {re.sub("[-_.]+", "-", part["name"].lower()): part["version"] for part in listed["components"]}
     assert versions.items() >= pinned(project / "requirements/audit.txt").items()
     licensed = [part for part in listed["components"] if "licenses" in part]
     assert len(licensed) > 0.9 * len(versions)
