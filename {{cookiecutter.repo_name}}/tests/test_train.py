@@ -96,9 +96,13 @@ def test_a_model_that_answers_otherwise_is_not_registered(trained: Path, monkeyp
     assert registry.client.search_runs([registry.experiment])[0].info.status == "FAILED"
 
 
-def test_an_unknown_format_is_a_problem(trained: Path) -> None:
+def test_the_log_of_a_training_that_fails_leads_to_its_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Problem, match="either onnx or skops"):
         run_training("export.format=pickle")
+    registry = Registry(**configure("train").tracking)
+    run = registry.client.search_runs([registry.experiment])[0].info
+    assert run.status == "FAILED"
+    assert capsys.readouterr().out == f"run {registry.address(run.run_id)}\n"
 
 
 def test_equal_settings_make_equal_models(trained: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,7 @@ def examine(names: list[str], needed: set[str], overrides: list[str]) -> Iterato
         elif name in ("python", "packages"):
             well, text = _attempt(check)
         else:
+            _load()
             well, text = _within(PATIENCE, check, _config(overrides))
         if not well:
             ill.add(name)
@@ -163,8 +165,15 @@ def _attempt(check: Callable[[Any], str], config: Any = None) -> tuple[bool, str
         return False, str(problem)
     except failures() as failure:
         return False, explain(failure)
-    except (ImportError, OSError) as error:
+    except Exception as error:  # whatever it is, it is a finding, and the other checks go on
         return False, redacted(f"{type(error).__name__}: {error}")
+
+
+def _load() -> None:
+    """Import what the checks use, which on a busy machine takes longer than an answer may."""
+    for module in ("registry", "storage", "study"):
+        with suppress(ImportError):  # the check that needs it says so
+            importlib.import_module(f".{module}", __package__)
 
 
 def _within(seconds: float, check: Callable[[Any], str], config: Any) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""What commands turn into a message: problems of our own, and the failures of the clients of stores."""
+"""What commands turn into a message: problems of our own, and the failures of the clients of servers."""
 
 import re
 from collections.abc import Iterator
@@ -11,25 +11,36 @@ CLIENTS = {
     "cloudpathlib.exceptions": ["CloudPathException"],
     "google.api_core.exceptions": ["GoogleAPIError"],
     "google.auth.exceptions": ["GoogleAuthError"],
+    "mlflow.exceptions": ["MlflowException"],
+    "requests.exceptions": ["RequestException"],
 }
 
-# What a store answers, or how its client fails when there is no answer, and what to do. S3 answers in words, Google in
-# numbers.
-CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, to the team's key"
+# What a server answers, or how its client fails when there is no answer, and what to do. S3 answers in words, Google in
+# numbers, and MLflow in words in capitals.
+CREDENTIALS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the team's key or, on Google Cloud, "
+    "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+)
 ADVICE = {
     "there is no such bucket: create it, or correct STORAGE_ROOT": ["NoSuchBucket", "404"],
-    "the account may not do this: ask whoever runs the store for the right to read and write": ["AccessDenied", "403"],
+    "the account may not do this: ask whoever runs the server for the right to read and write": [
+        *("AccessDenied", "403", "PERMISSION_DENIED"),
+    ],
     f"the store refuses the key: {CREDENTIALS}": [
         *("401", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RefreshError", "SignatureDoesNotMatch"),
     ],
     f"there is no key to the store: {CREDENTIALS}": [
         *("DefaultCredentialsError", "InvalidOperation", "NoCredentialsError", "PartialCredentialsError"),
     ],
-    "the store does not answer: is the network (VPN) up, and its address right?": [
+    "what answers there is no store: correct AWS_ENDPOINT_URL": ["405", "ResponseParserError"],
+    "MLflow refuses the login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD": ["UNAUTHENTICATED"],
+    "what answers there is not MLflow: correct MLFLOW_TRACKING_URI": ["ENDPOINT_NOT_FOUND"],
+    "the server does not answer: is the network (VPN) up, and its address right?": [
         *("ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "ReadTimeoutError", "RetryError"),
-        *("ConnectionError", "TransportError"),
+        *("ConnectionError", "ConnectTimeout", "ReadTimeout", "TransportError"),
     ],
-    "the store's certificate is not trusted: set AWS_CA_BUNDLE to the file that vouches for it": ["SSLError"],
+    "the server's certificate is not trusted: set AWS_CA_BUNDLE (a store) or REQUESTS_CA_BUNDLE (MLflow) to the file "
+    "that vouches for it": ["SSLError"],
 }
 
 
@@ -47,7 +58,7 @@ def redacted(text: str) -> str:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Name what the clients of stores raise, as far as they are installed."""
+    """Name what the clients of servers raise, as far as they are installed."""
     found: list[type[Exception]] = []
     for module, names in CLIENTS.items():
         with suppress(ImportError):
@@ -56,13 +67,13 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def explain(failure: Exception) -> str:
-    """Put a failure of a store's client into words: what is wrong, what to do, and what the client said."""
+    """Put a failure of a server's client into words: what is wrong, what to do, and what the client said."""
     said = redacted(str(failure).splitlines()[0])
     for error in _chain(failure):
         for advice, answers in ADVICE.items():
             if _answer(error) in answers:
                 return f"{advice} ({said[:200]})"
-    return f"the store says: {said}"
+    return f"the server says: {said}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -72,7 +83,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _answer(error: BaseException) -> str:
-    if isinstance(response := getattr(error, "response", None), dict):
+    """Give what a server answered, or else the kind of failure."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
         return str(response["Error"]["Code"])
-    code = getattr(error, "code", None)
-    return str(int(code)) if isinstance(code, int) else type(error).__name__
+    code = getattr(error, "code", None) or getattr(response, "status_code", None)
+    if isinstance(code, int):
+        return str(int(code))
+    return str(getattr(error, "error_code", type(error).__name__))

@@ -22,11 +22,10 @@ import requests
 import yaml
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking.context.registry import resolve_tags
 from pydantic import BaseModel
 
-from .errors import Problem, redacted
+from .errors import Problem, explain, redacted
 from .predictor import Card
 
 NEEDS = {"onnx": ["onnx", "onnxruntime", "numpy"], "skops": ["scikit-learn", "skops", "numpy"]}
@@ -34,6 +33,9 @@ NEEDS = {"onnx": ["onnx", "onnxruntime", "numpy"], "skops": ["scikit-learn", "sk
 for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
     logging.getLogger(name).setLevel(logging.WARNING)
 
+
+# What MLflow answers where there is no model, or no alias, of a name.
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 # Two trainings that judged the same champion within this time may not have seen each other.
 RACE = timedelta(minutes=10)
@@ -95,7 +97,7 @@ class Registry:
             self.client = mlflow.MlflowClient(uri)
             self.client.search_experiments(max_results=1)
         except MlflowException as error:
-            raise Problem(_explain(uri, error)) from error
+            raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {explain(error)}") from error
 
     @cached_property
     def experiment(self) -> str:
@@ -156,7 +158,7 @@ class Registry:
         return f"{redacted(self.uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{run_id}"
 
     def rehearse(self) -> None:
-        """Write a small run, read it back and delete it; raises Problem if any of that fails."""
+        """Write a small run, read it back and delete it; raises Problem if it is not what was written."""
         run_id = self.create("doctor")
         try:
             self.client.log_batch(run_id, metrics=[Metric("one", 1, 0, 0)], params=[Param("two", "2")])
@@ -166,17 +168,18 @@ class Registry:
                 text = Path(self.client.download_artifacts(run_id, "three.txt", folder)).read_text()
             if (stored.metrics.get("one"), stored.params.get("two"), text) != (1, "2", "three"):
                 raise Problem(f"{self.uri} does not give back what was recorded")
-        except MlflowException as error:
-            raise Problem(_explain(self.uri, error)) from error
         finally:
             self.client.delete_run(run_id)
 
     def champion(self) -> str | None:
         """Find the version that the alias points to."""
+        return self._version(self.name, self.alias)
+
+    def _version(self, name: str, alias: str) -> str | None:
         try:
-            return str(self.client.get_model_version_by_alias(self.name, self.alias).version)
+            return str(self.client.get_model_version_by_alias(name, alias).version)
         except MlflowException as error:
-            if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"):
+            if error.error_code in ABSENT:
                 return None
             raise
 
@@ -220,10 +223,10 @@ class Registry:
         if not alias:
             name, _, version = name.partition("/")
             return name, version
-        try:
-            return name, str(self.client.get_model_version_by_alias(name, alias).version)
-        except MlflowException as error:
-            raise Problem(f"no model {model} in {self.uri}: run `make train` first") from error
+        holder = self._version(name, alias)
+        if holder is None:
+            raise Problem(f"no model {model} in {self.uri}: run `make train` first")
+        return name, holder
 
     def fetch(self, address: str, folder: Path) -> Path:
         """Download the model at an address, such as models:/name/3, into a folder."""
@@ -246,14 +249,8 @@ def _reach(uri: str) -> None:
         except requests.exceptions.SSLError:
             return  # it answers; whether it can be trusted is for MLflow's own settings to say
         except requests.exceptions.RequestException as error:
-            raise Problem(f"MLFLOW_TRACKING_URI={uri} does not answer ({type(error).__name__})") from error
-
-
-def _explain(uri: str, error: MlflowException) -> str:
-    text = str(error).splitlines()[0]
-    if "401" in text or "403" in text:
-        return f"{uri} refuses the login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD ({text})"
-    return f"MLFLOW_TRACKING_URI={uri} cannot be used: {text}"
+            fix = "is the network (VPN) up, and the address right?"
+            raise Problem(f"MLFLOW_TRACKING_URI={uri} does not answer: {fix} ({type(error).__name__})") from error
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -33,6 +33,8 @@ def locate(root: str, path: str = "") -> Location:
     whole = "://" in path or Path(path).is_absolute()
     try:
         base: Location = AnyPath(path if whole else root)
+        if isinstance(base, CloudPath):
+            base.client.set_as_default_client()  # which makes it, if this is the first
     except ValueError as error:  # the address of the store itself cannot be one
         raise Problem(f"{path if whole else root} cannot be opened: {error}") from error
     return base if whole or not path else base / path

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from omegaconf import DictConfig
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
@@ -21,21 +21,40 @@ from .registry import Registry
 BEATS = 6  # signs of life in the time after which a trial without one is taken for lost
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
+# Why a database cannot be used, in its client's words, and what to do; the first that fits, and the last always does.
+URL = "an address such as postgresql+psycopg://user:password@host/database is needed"
+FIXES = {
+    "password authentication failed": "correct the password in it",
+    "does not exist": "create that database, or correct its name",
+    "DB access module": "install the driver that it names",
+    "Can't load plugin": URL,
+    "Could not parse": URL,
+    "invalid literal": URL,
+    "": "is the network (VPN) up, and the database running?",
+}
+
 Objective = Callable[[optuna.Trial], float]
 
 
 def meet(address: str) -> BaseStorage:
-    """Open the place where a study's workers meet: a file, or a database."""
-    if "://" in address:
+    """Open the place where a study's workers meet: a file, or a database; raises Problem if that cannot be used."""
+    if "://" not in address:
+        return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
+    try:
         try:
-            try:
-                return get_storage(address)
-            except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
-                time.sleep(2)
-                return get_storage(address)
-        except (SQLAlchemyError, ImportError) as error:
-            raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {str(error).splitlines()[0]}") from error
-    return JournalStorage(JournalFileBackend(address, lock_obj=JournalFileOpenLock(address)))
+            return _database(address)
+        except (IntegrityError, ProgrammingError):  # another worker was making the tables at that moment
+            time.sleep(2)
+            return _database(address)
+    except (ImportError, SQLAlchemyError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        fix = next(fix for words, fix in FIXES.items() if words in said)
+        raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {fix} ({said})") from error
+
+
+def _database(address: str) -> BaseStorage:
+    """Open a database; each connection is tried before it is used, since it may have been idle for a whole trial."""
+    return get_storage(RDBStorage(address, engine_kwargs={"pool_pre_ping": True}))
 
 
 def work(study: optuna.Study, objective: Objective, options: DictConfig, registry: Registry, bar: Any) -> set[int]:

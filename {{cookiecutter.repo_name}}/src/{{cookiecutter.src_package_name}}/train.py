@@ -40,7 +40,9 @@ def train(config: DictConfig, registry: Registry, parent: str | None = None) -> 
     """Fit, measure, record, register and judge the configured model."""
     pipeline = model.build(config.model, config.seed)
     manifest, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
-    with registry.record(registry.create(config.model.name, parent=parent)) as run:
+    run_id = registry.create(config.model.name, parent=parent)
+    print(f"run {registry.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
+    with registry.record(run_id) as run:
         run.configuration(resolved(config))
         run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
         fit(pipeline, tables["train"])
@@ -140,8 +142,7 @@ def _score(
 def main(config: DictConfig) -> None:
     """Train, and say what came of it."""
     registry = Registry(**config.tracking)
-    outcome = train(config, registry)
-    report(outcome, registry)
+    report(train(config, registry), registry)
 
 
 def report(outcome: Outcome, registry: Registry) -> None:
@@ -149,7 +150,6 @@ def report(outcome: Outcome, registry: Registry) -> None:
     for name in model.METRICS[TASK]:
         print(f"{name:18} valid {outcome.metrics[f'valid_{name}']:.4f}   test {outcome.metrics[f'test_{name}']:.4f}")
     done = f"promoted to {registry.alias}" if outcome.verdict.promote else f"kept, not promoted to {registry.alias}"
-    print(f"run {registry.address(outcome.run_id)}")
     print(f"{registry.name} version {outcome.version}: {done}: {outcome.verdict.reason}")
 
 

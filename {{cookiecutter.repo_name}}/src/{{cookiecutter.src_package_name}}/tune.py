@@ -31,6 +31,7 @@ def tune(config: DictConfig, registry: Registry) -> Outcome | None:
     """Take part in the study until it has all its trials; returns the outcome if this worker trained the best."""
     _, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
     study = _join(config, registry)
+    print(f"search {registry.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
     done = len(study.get_trials(deepcopy=False, states=DONE))
     with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
         mine = work(study, partial(_try, config, registry, study, tables), config.study, registry, bar)
