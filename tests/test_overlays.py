@@ -54,7 +54,7 @@ def test_no_file_has_two_sources() -> None:
         assert not BASE & files(OVERLAYS / question / choice)
 
 
-@pytest.mark.parametrize("name", sorted(files(TEMPLATE)))
+@pytest.mark.parametrize("name", sorted(texts(TEMPLATE)))
 def test_a_template_file_holds_values_only_and_renders_the_same_tomorrow(name: str) -> None:
     assert "{%" not in name, "a name that renders to nothing is written outside the project"
     text = (TEMPLATE / name).read_text(encoding="utf-8", errors="replace")

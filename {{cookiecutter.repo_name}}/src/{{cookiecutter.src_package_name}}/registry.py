@@ -72,7 +72,8 @@ class Run:
 
     def figure(self, figure: Any, name: str) -> None:
         """Record an image under plots/."""
-        self._client.log_figure(self.id, figure, f"plots/{name}.png")
+        # Optuna leaves long names no room: "tight" makes it.
+        self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"bbox_inches": "tight"})
 
     def text(self, text: str, name: str) -> None:
         """Record a text file."""

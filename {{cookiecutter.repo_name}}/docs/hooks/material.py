@@ -1,4 +1,4 @@
-"""A hook of MkDocs that puts Mermaid, which draws the diagrams, into the site: no page asks another host for it."""
+"""A hook of MkDocs that does what Material leaves to do: no page asks another host, and everything has a name."""
 
 from importlib.resources import files as package
 
@@ -11,7 +11,7 @@ LIBRARY = "assets/mermaid.js"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the library, from the package that carries it."""
+    """Add Mermaid, which draws the diagrams, from the package that carries it."""
     files.append(File.generated(config, LIBRARY, content=package("mermaidx").joinpath(LIBRARY).read_bytes()))
     return files
 
@@ -22,3 +22,8 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         return html
     address = get_relative_url(LIBRARY, page.url)
     return f'{html}\n<script src="{address}"></script><script>mermaid.startOnLoad = false</script>\n'
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Name the search for those who hear the page instead of seeing it."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
