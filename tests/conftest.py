@@ -96,6 +96,15 @@ def project(render: Render, choices: dict[str, str]) -> Path:
     return render(**choices)
 
 
+@pytest.fixture(scope="session")
+def template_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template's own site, with every guide: for tests of the xdist group "site"."""
+    folder = tmp_path_factory.mktemp("site")
+    built = run("mkdocs", "build", "--strict", "--site-dir", folder, cwd=ROOT, NO_MKDOCS_2_WARNING="1")
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
 @pytest.fixture
 def listen() -> Iterator[Listen]:
     """Answer on loopback as a handler does; gives the handler, with what it shall know, and its address."""

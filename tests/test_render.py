@@ -94,7 +94,7 @@ def test_each_choice_does_leave_its_own_words(choice: str, render: Render) -> No
 
 
 def test_everything_parses(project: Path) -> None:
-    for name in files(project):
+    for name in texts(project):
         parse(project / name)
 
 
@@ -118,7 +118,7 @@ def test_scripts_can_be_run(project: Path) -> None:
 @pytest.mark.parametrize("text", AWKWARD)
 def test_awkward_words_are_kept_as_they_are(text: str, render: Render) -> None:
     project = render(project_name=text, description=text, author_name=text, repo_name="awkward")
-    for name in files(project):
+    for name in texts(project):
         parse(project / name)
     settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert settings["description"] == text

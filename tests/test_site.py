@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 import textwrap
 from html.parser import HTMLParser
@@ -14,7 +13,7 @@ import mermaidx
 import pytest
 import yaml
 from blocks import whole
-from conftest import ANSWERS, CHOICES, CONTEXTS, OVERLAYS, ROOT, TEMPLATE, Render, run
+from conftest import ANSWERS, CHOICES, CONTEXTS, OVERLAYS, ROOT, TEMPLATE, Render
 
 sys.path.insert(0, str(ROOT))
 import site_hook
@@ -74,20 +73,8 @@ def faults(site: Path) -> list[str]:
     return found
 
 
-def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    return run("mkdocs", "build", "--strict", "--site-dir", site, cwd=source)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    built = build(ROOT, folder)
-    assert built.returncode == 0, built.stderr
-    return folder
-
-
-def test_nothing_is_broken_or_loaded_from_elsewhere(site: Path) -> None:
-    assert faults(site) == []
+def test_nothing_is_broken_or_loaded_from_elsewhere(template_site: Path) -> None:
+    assert faults(template_site) == []
 
 
 def test_what_is_broken_is_found(tmp_path: Path) -> None:
@@ -109,35 +96,47 @@ def pages_of(nav: Any) -> list[str]:
     return [page for item in items for page in pages_of(item)]
 
 
-def test_each_variant_has_every_page(site: Path, render: Render) -> None:
+def test_each_variant_has_every_page(template_site: Path, render: Render) -> None:
     settings = (render(**CONTEXTS[0]) / "mkdocs.yml").read_text(encoding="utf-8")
     pages = pages_of(yaml.load(settings, Loader)["nav"])
     assert len(pages) == len(set(pages)) > 10
     assert len(VARIANTS) == len(CHOICES["platform"]) * len(CHOICES["orchestrator"])
     for variant in VARIANTS:
-        built = {path.relative_to(site).as_posix() for path in (site / "guide" / variant).rglob("*")}
+        built = {path.relative_to(template_site).as_posix() for path in (template_site / "guide" / variant).rglob("*")}
         assert built >= {f"guide/{variant}/{page.removesuffix('.md')}.html" for page in pages}, variant
 
 
-def test_the_menu_stays_on_the_page(site: Path) -> None:
+def test_the_menu_stays_on_the_page(template_site: Path) -> None:
     for page, target in {"guide/gcp-runai/guide/train.html": "guide/train", "index.html": "index"}.items():
-        html = Html((site / page).read_text(encoding="utf-8"))
+        html = Html((template_site / page).read_text(encoding="utf-8"))
         links = {urljoin(f"/{page}", link) for link in html.links}
         assert links >= {f"/guide/{variant}/{target}.html" for variant in VARIANTS}
 
 
-def test_the_search_tells_variants_apart(site: Path) -> None:
-    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+def test_the_search_tells_variants_apart(template_site: Path) -> None:
+    index = json.loads((template_site / "search" / "search_index.json").read_text(encoding="utf-8"))
     titles = [entry["title"] for entry in index["docs"] if entry["location"].endswith("tune.html")]
     assert sorted(titles) == sorted(f"Tune ({label})" for label in VARIANTS.values())
 
 
-def test_a_guide_is_its_own(site: Path) -> None:
+def test_a_guide_is_its_own(template_site: Path) -> None:
     """Included files and addresses are those of the variant, not of the one rendered first."""
     for variant in VARIANTS:
-        text = (site / "guide" / variant / "guide" / "config.html").read_text(encoding="utf-8")
+        text = (template_site / "guide" / variant / "guide" / "config.html").read_text(encoding="utf-8")
         assert ("gs://" in text) == variant.startswith("gcp"), variant
         assert ("s3://" in text) == variant.startswith("onprem"), variant
+
+
+def test_every_picture_is_shown_and_described(project: Path) -> None:
+    shown = [
+        (described, (page.parent / target).resolve())
+        for page in (project / "docs").rglob("*.md")
+        for described, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    pictures = set((project / "docs" / "pictures").iterdir())
+    assert pictures and pictures <= {target for _, target in shown}
+    assert all(target.is_file() and len(described) > 30 for described, target in shown)
+    assert sum(picture.stat().st_size for picture in pictures) < 1_000_000
 
 
 def diagrams(render: Render) -> set[str]:
