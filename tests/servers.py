@@ -228,11 +228,15 @@ class Door(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_GET  # noqa: N815 - as http.server wants it
 
     def say(self, status: int, content: bytes, headers: list[tuple[str, str]] | None = None) -> None:
+        length = str(len(content))
+        if self.command == "HEAD":  # which tells the length of what it does not send
+            length = next((value for name, value in headers or [] if name.lower() == "content-length"), length)
+            content = b""
         self.send_response(status)
         for name, value in headers or []:
             if name.lower() not in ("content-length", "transfer-encoding", "connection", "date"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(content)
 
