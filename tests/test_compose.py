@@ -86,6 +86,14 @@ def test_compose_reads_it(render: Render, judge: Callable[[Path], dict[str, Any]
             assert service["security_opt"] == ["no-new-privileges:true"]
             assert "build" in service
     assert {name for name, service in services.items() if "profiles" in service} == {"tune", "infer"}
+    # One can take less: a service brings what it needs and nothing else.
+    assert brought(services, "mlflow") == {"mlflow", "postgres", "store"}
+    assert brought(services, "serve") == {"serve", "train", "prepare", "mlflow", "postgres", "store"}
+
+
+def brought(services: dict[str, Any], name: str) -> set[str]:
+    """What starts with a service."""
+    return {name}.union(*[brought(services, other) for other in services[name].get("depends_on", {})])
 
 
 @pytest.mark.parametrize("fault", BROKEN)

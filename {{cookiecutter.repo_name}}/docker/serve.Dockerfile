@@ -27,7 +27,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     GIT_PYTHON_REFRESH=quiet \
     HOME=/tmp \
-    SERVE_HOST=0.0.0.0
+    SERVE_HOST=0.0.0.0 \
+    SERVE_PORT=8000
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=source /app /app
 WORKDIR /app
@@ -42,5 +43,5 @@ LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/serve" \
 USER ${UID}:${UID}
 EXPOSE 8000
 HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \
-  CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/livez', timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/livez' % os.environ['SERVE_PORT'], timeout=4)"]
 CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.serve"]

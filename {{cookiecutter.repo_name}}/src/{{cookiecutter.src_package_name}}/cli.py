@@ -1,6 +1,7 @@
 """What the commands have in common: configuration by Hydra, and problems told in a line instead of a traceback."""
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -26,9 +27,20 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 sys.exit(f"{name}: {explain(failure)}")
 
         run: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)
-        return run
+
+        @functools.wraps(main)
+        def stoppable() -> None:
+            signal.signal(signal.SIGTERM, _stop)
+            run()
+
+        return stoppable
 
     return decorate
+
+
+def _stop(number: int, _: object) -> None:
+    """End as an error would, so that the run in MLflow ends, too; as a container's first process nothing else would."""
+    sys.exit(128 + number)
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from joblib import cpu_count
 from omegaconf import DictConfig
 from pydantic import BaseModel
 from tqdm import tqdm
@@ -125,9 +126,8 @@ def main(config: DictConfig) -> None:
     registry = Registry(**config.tracking)
     name, version = registry.resolve(f"models:/{registry.name}@{registry.alias}")
     with tempfile.TemporaryDirectory() as folder:
-        predictor = load(
-            registry.fetch(f"models:/{name}/{version}", Path(folder)), config.threads, list(config.export.trusted)
-        )
+        fetched, threads = registry.fetch(f"models:/{name}/{version}", Path(folder)), config.threads or cpu_count()
+        predictor = load(fetched, threads, list(config.export.trusted))
         require_features(predictor.card, FEATURES)
         file = None
         for file, state, worked in infer(config, predictor, f"{name}/{version}"):
