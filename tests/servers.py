@@ -399,6 +399,13 @@ def installed(program: str) -> str:
     return found
 
 
+def lets_in(login: str) -> bool:
+    """Whether the database takes a login: it listens before it does."""
+    with suppress(psycopg.OperationalError), psycopg.connect(login, connect_timeout=2):
+        return True
+    return False
+
+
 @contextmanager
 def postgres(folder: Path) -> Iterator[Database]:
     """A database that asks for a password."""
@@ -412,7 +419,8 @@ def postgres(folder: Path) -> Iterator[Database]:
         options = ["--username=jobs", "--auth=scram-sha-256", f"--pwfile={data}/password", "--no-sync"]
         subprocess.run([installed("initdb"), f"{data}/db", *options], check=True, capture_output=True, user=user)
         command = [installed("postgres"), "-D", f"{data}/db", "-h", "127.0.0.1", "-p", port, "-k", data, "-F"]
-        with process(folder / "postgres.log", lambda: answers(port), *command, user=user):
+        login = f"postgresql://jobs:{password}@127.0.0.1:{port}/postgres"
+        with process(folder / "postgres.log", lambda: lets_in(login), *command, user=user):
             line = Line(port)
             yield Database(line, password)
             line.close()
