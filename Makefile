@@ -40,7 +40,7 @@ $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --compile-bytecode -r $(LOCKED) \
-		|| $(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKED)
+		|| $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $(LOCKED)
 	@touch $@
 
 .PHONY: site
@@ -84,7 +84,7 @@ tools: $(TOOLS)/.complete  ## Make .venv-tools, with what judges job specs, cont
 $(TOOLS)/.complete: requirements/tools.txt requirements/package-lock.json $(VENV)/.complete
 	@$(PYTHON) -m venv $(TOOLS)
 	@$(BIN)/uv pip install --quiet --system-certs --python $(TOOLS)/bin/python --require-hashes --compile-bytecode -r $< \
-		|| $(TOOLS)/bin/python -m pip install --quiet --require-hashes -r $<
+		|| $(TOOLS)/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
 	@cp requirements/package.json requirements/package-lock.json $(TOOLS)
 	@cd $(TOOLS) && PATH=$$PWD/bin:$$PATH npm ci --silent
 	@touch $@

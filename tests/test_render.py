@@ -126,3 +126,11 @@ def test_awkward_words_are_kept_as_they_are(text: str, render: Render) -> None:
     site = yaml.load((project / "mkdocs.yml").read_text(encoding="utf-8"), Loader)
     assert site["site_name"] == text
     assert (project / "README.md").read_text(encoding="utf-8").startswith(f"# {text}\n")
+
+
+def test_pip_installs_locks_as_they_are(project: Path) -> None:
+    """Asked to resolve them, one of 2023 looks for coverage[toml], which no lock of ours names."""
+    lines = [line for text in texts(project).values() for line in text.splitlines() if "pip install" in line]
+    locked = [line for line in lines if " -r requirements/" in line]
+    assert len(locked) > 5
+    assert [line for line in locked if "--no-deps" not in line] == []

@@ -6,13 +6,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from blocks import whole
+from blocks import BETWEEN, FENCE, whole
 from conftest import files
 
 # A page, and words that its headings or text must have, in every combination.
 TOPICS = {
     "index.md": ["first prediction", "Ask it"],
-    "project.md": ["The answers it was made with", "The parts", "make help"],
+    "project.md": ["The answers it was made with", "The parts"],
     "tree.md": ["A line for each file", "## Code", "## Jobs and pipelines"],
     "guide/components.md": [
         *("## Kubernetes", "## Which of them decides what", "## Developer workspace", "## Version control"),
@@ -195,3 +195,56 @@ def tree(page: str) -> Iterator[str]:
 def test_the_tree_s_lines_are_read() -> None:
     page = "```text\na.md b.md    both\nsrc/\n  x.py   one\n  y/*.py   more\nz.txt  last\n```\n"
     assert list(tree(page)) == ["a.md", "b.md", "src/x.py", "src/y/*.py", "z.txt"]
+
+
+# Nothing to read on: the first steps, and lists of what is here.
+OWN = {"index.md", "project.md", "tree.md"}
+
+
+def test_every_page_ends_with_what_to_read_on(project: Path) -> None:
+    """In a folded box, with whole addresses."""
+    lacking = [
+        name
+        for name in {*TOPICS, *(name for topics in CHOSEN.values() for name in topics)} - OWN
+        if name.endswith(".md")
+        and not re.search(r'^\?\?\? info "References"\n\n(    .*https://.*\n?)+', whole(project, f"docs/{name}"), re.M)
+    ]
+    assert lacking == []
+
+
+# What PowerShell says in other words; a workspace on the cluster has no PowerShell.
+UNIX = re.compile(
+    r"^\s*(make|export|set -a|source|curl|sudo|cp|mkdir|cat|jobs/submit\.sh|[A-Z_]+=\S+) |\\\\$|/bin/", re.M
+)
+NO_WINDOWS = ("needs a workspace", "needs a network and make")
+
+
+def test_a_command_that_differs_has_its_form_for_powershell(project: Path) -> None:
+    pages = [whole(project, page.relative_to(project).as_posix()) for page in (project / "docs").rglob("*.md")]
+    lacking = [
+        code
+        for group in (group for page in pages for group in tabs(page))
+        if "powershell" not in {language for language, _, _ in group}
+        for language, title, code in group
+        if language == "bash" and UNIX.search(code) and not any(reason in title for reason in NO_WINDOWS)
+    ]
+    assert lacking == []
+
+
+def tabs(page: str) -> Iterator[list[tuple[str, str, str]]]:
+    """The blocks of a page that stand beside each other, as tabs do: language, title and code of each."""
+    group: list[tuple[str, str, str]] = []
+    end = 0
+    for fence in FENCE.finditer(page):
+        if group and not (fence[1] and BETWEEN.fullmatch(page[end : fence.start()])):
+            yield group
+            group = []
+        group.append((fence[3], fence[4], fence[5]))
+        end = fence.end()
+    yield group
+
+
+def test_tabs_are_read() -> None:
+    page = '=== "a"\n\n    ```bash\n    make x\n    ```\n\n=== "b"\n\n    ```powershell\n    x\n    ```\n'
+    page += "\n```bash\nmake y\n```\n"
+    assert [[language for language, *_ in group] for group in tabs(page)] == [["bash", "powershell"], ["bash"]]
