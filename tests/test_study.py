@@ -59,7 +59,7 @@ def search(site: Callable[[str], Site], tmp_path_factory: pytest.TempPathFactory
 
 
 def _joined(storage: str) -> optuna.Study:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             return optuna.load_study(study_name="shared", storage=storage)
@@ -70,7 +70,7 @@ def _joined(storage: str) -> optuna.Study:
 
 def _first_with_a_trial(workers: list[Any], study: optuna.Study) -> Any:
     """Find the process behind a trial that runs, which writes its own worker's number into the trial's run."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             if "worker" in trial.user_attrs:
