@@ -116,7 +116,7 @@ FAULTS = [
     ("{python}serve --port 0", "no model … in …: run make train first"),
     ("{python}serve --host 192.0.2.1", "cannot listen on … port …; take another --port"),
     ("{python}serve --port x", "port=…: Input should be a valid integer"),
-    ("{python}serve --model conf", "… holds no model: there is no MLmodel file in it"),
+    ("{python}serve --port 0 --model conf", "… holds no model: there is no MLmodel file in it"),
     ("{python}prepare && {python}train model=ridge", "model=… cannot do …; take one whose file in conf/model/ can"),
     ("{python}tune model.space=null", "model=… has no space to search"),
     ("MLFLOW_TRACKING_URI=http://127.0.0.1:9 {python}train", "MLFLOW_TRACKING_URI=… does not answer"),
@@ -127,7 +127,7 @@ FAULTS = [
     (
         "export STORAGE_ROOT=s3://no/where AWS_ENDPOINT_URL=http://127.0.0.1:9;"
         " AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b {python}prepare",
-        "the store does not answer",
+        "the server does not answer",
     ),
     ("jobs/submit.sh trian", "… is not one of: …"),
     ("jobs/submit.sh serve a=1", "… takes no arguments; change jobs/….yaml instead"),
