@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +53,9 @@ def ours(engine: Engine, project: Path, model: Path) -> str:
 def theirs(engine: Engine, folder: Path) -> str:
     """Build what MLflow's container file says, on the base that it asks for: the same one, under its name."""
     base = (folder / "Dockerfile").read_text(encoding="utf-8").split("FROM ")[1].split()[0]
-    engine.run("buildah", "tag", engine.python(), f"docker.io/library/{base}")
+    # It replaces pip, as the official image's allows and Debian's does not.
+    own = f"FROM {engine.python()}\nRUN pip install --quiet --no-cache-dir --ignore-installed pip\n"
+    engine.build(f"docker.io/library/{base}", own)
     engine.run("buildah", "build", "--pull-never", "--quiet", "--tag=localhost/theirs", folder)
     return "localhost/theirs"
 
@@ -88,7 +90,9 @@ def start(engine: Engine, image: str, options: list[str], ask: Callable[[], obje
             try:
                 ask()
                 break
-            except (URLError, OSError):
+            except OSError as error:
+                if isinstance(error, HTTPError) and error.code < 500:
+                    raise RuntimeError(error.read().decode()) from error
                 if time.monotonic() > began + 180:
                     raise TimeoutError(engine.run("podman", "logs", container)) from None
                 time.sleep(0.05)
@@ -121,7 +125,7 @@ def main() -> None:
             images = {"serve": ours(engine, project, folder / "model"), "build-docker": theirs(engine, folder / "peer")}
             port = free_port()
             confined = ["--read-only", "--tmpfs=/tmp", f"--env=SERVE_PORT={port}"]
-            columns = {key: [value] for key, value in ROW.items()}
+            columns = {key: [[value]] for key, value in ROW.items()}
             asks: dict[str, tuple[list[str], Callable[[], object]]] = {
                 "serve": (confined, lambda: post(f"http://127.0.0.1:{port}/predict", {"rows": [ROW]})),
                 "build-docker": ([], lambda: post("http://127.0.0.1:8080/invocations", {"inputs": columns})),

@@ -20,7 +20,7 @@ from test_pipeline_ci import Exchange
 from test_polyaxon import Api
 from test_runai import KEY, NAMES, Console
 
-pytestmark = pytest.mark.xdist_group("gitlab")
+pytestmark = [pytest.mark.xdist_group("gitlab"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="session")
