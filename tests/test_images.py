@@ -4,6 +4,7 @@ import http.client
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import CHOICES, Render
+from conftest import CHOICES, ROOT, Render
 from containers import PYTHON, Engine
 from servers import answers, process
 
@@ -372,3 +373,12 @@ def test_every_image_of_every_combination_runs(
     record_property("told", f"images, {orchestrator} on {platform}: {sizes}; serve ready after {took:.1f} s")
     for role in roles:
         engine.run("podman", "rmi", "--force", made.name(role))
+
+
+@pytest.mark.nightly
+def test_the_service_takes_less_than_what_mlflow_builds(record_property: Callable[[str, object], None]) -> None:
+    done = subprocess.run([sys.executable, ROOT / "benchmarks/images.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    *rows, times = done.stdout.splitlines()[-4:]
+    assert min(map(float, times.removeprefix("times as much").split())) > 1.5
+    record_property("told", "\n".join([*rows, times]))
