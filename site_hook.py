@@ -18,7 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from mkdocs.utils import yaml_load
+from mkdocs.utils.yaml import yaml_load
 
 ROOT = Path(__file__).resolve().parent
 QUESTIONS = ("platform", "orchestrator")
@@ -78,6 +78,19 @@ def prefixed(nav: Any, prefix: str) -> Any:
     return prefix + nav
 
 
+def navigation(projects: Path) -> list[dict[str, Any]]:
+    """The navigation of each guide, by its name for people."""
+    texts = {variant: (projects / variant / "mkdocs.yml").read_text(encoding="utf-8") for variant in variants()}
+    return [{label: prefixed(yaml_load(texts[name])["nav"], f"guide/{name}/")} for name, label in variants().items()]
+
+
+def shown(docs: Path) -> dict[str, Path]:
+    """The files of a project's docs that its site shows, by their names there."""
+    files = {path.relative_to(docs).as_posix(): path for path in sorted(docs.rglob("*")) if path.is_file()}
+    hidden = ("links.md", "hooks/", "parts/")  # as in the project's own mkdocs.yml
+    return {name: path for name, path in files.items() if not name.startswith(hidden)}
+
+
 @event_priority(100)  # before mkdocstrings looks where the source is
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Render the projects, and put their guides at the end of the navigation."""
@@ -86,12 +99,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     projects.mkdir()
     # A process of its own, so that the template's code is read anew each time and prints nothing here.
     subprocess.run([sys.executable, __file__, str(projects)], check=True, stdout=subprocess.PIPE)
-    guides = []
-    for variant, label in variants().items():
-        text = (projects / variant / "mkdocs.yml").read_text(encoding="utf-8")
-        guides.append({label: prefixed(yaml_load(text)["nav"], f"guide/{variant}/")})
     assert config.nav is not None
-    config.nav.append({"Guides": guides})
+    config.nav.append({"Guides": navigation(projects)})
     config.extra |= {"projects": projects, "variants": variants()}
     handlers = config.plugins["mkdocstrings"].config.handlers
     handlers["python"]["paths"] = [str(projects / next(iter(variants())) / "src")]
@@ -101,12 +110,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and images of each guide."""
     for variant in config.extra["variants"]:
-        docs = config.extra["projects"] / variant / "docs"
-        for path in sorted(item for item in docs.rglob("*") if item.is_file()):
-            name = path.relative_to(docs).as_posix()
-            if name != "links.md" and not name.startswith(("hooks/", "parts/")):  # as in the project's own mkdocs.yml
-                uri = f"guide/{variant}/{name}"
-                files.append(File.generated(config, uri, content=path.read_bytes()))
+        for name, path in shown(config.extra["projects"] / variant / "docs").items():
+            files.append(File.generated(config, f"guide/{variant}/{name}", content=path.read_bytes()))
     return files
 
 

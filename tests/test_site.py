@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 import textwrap
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import mermaidx
 import pytest
 import yaml
 from blocks import whole
-from conftest import ANSWERS, CHOICES, CONTEXTS, OVERLAYS, ROOT, TEMPLATE, Render
+from conftest import ANSWERS, CHOICES, CONTEXTS, OVERLAYS, ROOT, TEMPLATE, Render, run
 
 sys.path.insert(0, str(ROOT))
 import site_hook
@@ -87,6 +88,26 @@ def test_what_is_broken_is_found(tmp_path: Path) -> None:
         "index.html links to #no: no such anchor",
         "index.html loads https://example.com/x.js",
     ]
+
+
+def test_what_is_broken_in_a_template_page_is_told_for_each_guide_that_has_it(tmp_path: Path) -> None:
+    """A link on a page of all guides, and an anchor on one of Run:ai's."""
+    template = tmp_path / "template"
+    left_out = shutil.ignore_patterns(".git", ".venv*", "build", "site", ".*cache", "__pycache__")
+    shutil.copytree(ROOT, template, ignore=left_out)
+    project = template / TEMPLATE.name
+    for page, link in {
+        "docs/guide/train.md": "[x](nowhere.md)",
+        "_overlays/orchestrator/runai/docs/guide/jobs.md": "[x](train.md#nowhere)",
+    }.items():
+        (project / page).write_text((project / page).read_text(encoding="utf-8") + f"\n{link}\n", encoding="utf-8")
+    done = run("mkdocs", "build", "--strict", "--site-dir", tmp_path / "site", cwd=template, NO_MKDOCS_2_WARNING="1")
+    assert done.returncode == 1
+    for variant in VARIANTS:
+        assert len(re.findall(rf"WARNING .*guide/{variant}/guide/train.md.*nowhere.md", done.stderr)) == 1, done.stderr
+        anchors = re.findall(rf"WARNING .*guide/{variant}/guide/jobs.md.*#nowhere", done.stderr)
+        assert len(anchors) == variant.endswith("runai"), done.stderr
+    assert done.stderr.count("WARNING") == len(VARIANTS) + len(CHOICES["platform"])
 
 
 def pages_of(nav: Any) -> list[str]:
