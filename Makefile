@@ -47,6 +47,34 @@ $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 site: setup  ## Build this site into site/: the template's pages and every combination's guide
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# Versions of the site stand side by side in the branch `pages`: a tag's, which is the latest, and dev.
+RELEASE ?= $(shell git describe --exact-match --tags 2>/dev/null)
+MIKE = PATH=$(abspath $(BIN)):$$PATH mike
+.PHONY: publish
+publish: setup  ## Add this site to the branch pages, as the tag's or as dev, and lay all versions out in site/ (PUSH=--push)
+	$(if $(PUSH),git fetch --depth=1 origin '+refs/heads/pages*:refs/remotes/origin/pages*')
+	NO_MKDOCS_2_WARNING=1 VERSIONS=mike $(MIKE) deploy --branch pages --update-aliases --alias-type redirect $(PUSH) \
+		$(if $(RELEASE),$(RELEASE:v%=%) latest,dev)
+	$(MIKE) set-default --branch pages $(PUSH) $$($(MIKE) list --branch pages latest >/dev/null 2>&1 && echo latest || echo dev)
+	rm -rf site && mkdir site && git archive pages | tar --extract --directory site
+
+# MkDocs and its theme are at the end of their time; this is their makers' next.
+ZENSICAL ?= .venv-zensical
+.PHONY: zensical
+zensical: $(ZENSICAL)/.complete  ## Try this site and a project's own with Zensical
+	rm -rf build/zensical
+	mkdir -p build/zensical
+	@$(BIN)/python -m tools.zensical build/zensical/template >/dev/null
+	@$(BIN)/cookiecutter . --no-input --output-dir build/zensical >/dev/null
+	cd build/zensical/template && $(abspath $(ZENSICAL))/bin/zensical build --strict
+	cd build/zensical/my-ml-project && $(abspath $(ZENSICAL))/bin/zensical build --strict
+
+$(ZENSICAL)/.complete: requirements/zensical.txt $(VENV)/.complete
+	@$(PYTHON) -m venv $(ZENSICAL)
+	@$(BIN)/uv pip install --quiet --system-certs --python $(ZENSICAL)/bin/python --require-hashes -r $< \
+		|| $(ZENSICAL)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
 .PHONY: screenshots
 screenshots: tools site  ## Look at this site and a project's own in Chromium: pictures and faults in build/screenshots
 	rm -rf build/screenshots build/project
@@ -100,6 +128,7 @@ lock: setup  ## Pin all requirements anew, the renders' too (ARGS=--upgrade for 
 	$(COMPILE) --no-header requirements/requirements.in --output-file $(LOCKED)
 	echo uv | $(COMPILE) --no-header - --constraints $(LOCKED) --output-file requirements/uv.txt
 	$(COMPILE) --no-header requirements/tools.in --output-file requirements/tools.txt
+	$(COMPILE) --no-header requirements/zensical.in --constraints $(LOCKED) --output-file requirements/zensical.txt
 	find '$(PROJECT)' -path '*requirements/*.in' | while read -r file; do \
 		name=requirements/$$(basename "$$file" .in); from=$(LOCKED); \
 		case $$name in \

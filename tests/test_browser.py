@@ -4,6 +4,8 @@ tools/look.py looks, with the tools' Python, and says what is wrong; `make scree
 """
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, Render, run
 from specs import TOOLS
+from test_site import faults
 
 pytestmark = pytest.mark.xdist_group("site")
 
@@ -53,6 +56,35 @@ def test_nothing_is_wrong_with_a_project_s_site(own_site: Path, record_property:
     record_property("told", f"browser, a project's site: {len(looks)} views, no fault")
 
 
+@pytest.mark.timeout(900)
+def test_versions_are_published_side_by_side(tmp_path: Path) -> None:
+    """By `make publish`, on a branch and then on its tag."""
+    template = tmp_path / "template"
+    left_out = shutil.ignore_patterns(".git", ".venv*", "build", "site", ".*cache", "__pycache__")
+    shutil.copytree(ROOT, template, ignore=left_out)
+    who = {f"GIT_{role}_{what}": "ada@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    venv = f"VENV={Path(sys.executable).parents[1]}"
+
+    def does(*words: str) -> str:
+        done = run(*words, cwd=template, **who)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for command in ("git init --quiet", "git add --all", "git commit --quiet --message=x"):
+        does(*command.split())
+    does("make", "--assume-old=setup", "publish", venv)
+    assert json.loads((template / "site" / "versions.json").read_text()) == [
+        {"version": "dev", "title": "dev", "aliases": []}
+    ]
+    does("git", "tag", "v9.8.7")
+    does("make", "--assume-old=setup", "publish", venv)
+    site = template / "site"
+    published = json.loads((site / "versions.json").read_text())
+    assert {version["version"]: version["aliases"] for version in published} == {"9.8.7": ["latest"], "dev": []}
+    assert faults(site) == ["index.html links to latest/: no such file"]  # a folder, whose index a server shows
+    assert told(look(site)) == []
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_nothing_is_wrong_at_any_width_in_any_scheme(template_site: Path, own_site: Path) -> None:
@@ -79,9 +111,22 @@ def test_what_is_wrong_is_found(tmp_path: Path) -> None:
     head = '<!doctype html><html lang="en"><title>x</title><link rel="icon" href="data:,">'
     for number, fault in enumerate(FAULTS):
         (tmp_path / f"{number}.html").write_text(f"{head}<main><article>{fault}</article></main>", encoding="utf-8")
+    (tmp_path / "search").mkdir()
     looks = look(tmp_path, "--pages=*.html")
     for number, expected in enumerate(FAULTS.values()):
         found = [fault for seen in looks if seen["view"] == str(number) for fault in seen["faults"]]
         assert any(expected in fault for fault in found), (expected, found)
     search = next(seen for seen in looks if seen["view"] == "search from a folder")
     assert search["faults"], "a site without a search was searched"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_zensical_builds_both_sites(tmp_path: Path) -> None:
+    venv = f"VENV={Path(sys.executable).parents[1]}"
+    done = run("make", "--assume-old=setup", "zensical", venv, cwd=ROOT, HOME=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = ROOT / "build" / "zensical"
+    for site, page in (("template", "guide/gcp-polyaxon/guide/jobs.html"), ("my-ml-project", "guide/jobs.html")):
+        assert "jobs/submit.sh" in (built / site / "site" / page).read_text(encoding="utf-8")
+    assert done.stderr.count("No issues found") == 2
