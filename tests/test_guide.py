@@ -2,32 +2,20 @@
 
 import re
 import subprocess
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
-import yaml
 from blocks import SHELL, Block, Shell, Workspace, blocks, commands, faults, surprises, whole
 from conftest import CONTEXTS, TEMPLATE, Render
 from specs import TOOLS
-
-# The tests here share what has been run.
-pytestmark = pytest.mark.xdist_group("guide")
-
-
-class Loader(yaml.SafeLoader):
-    """Reads MkDocs' own tags as if they were not there."""
-
-
-Loader.add_multi_constructor("", lambda loader, tag, node: None)
 
 NAVIGATION = re.search(r"^nav:\n((?: .*\n)+)", (TEMPLATE / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
 PAGES = [f"docs/{page}" for page in re.findall(r"(\S+\.md)$", NAVIGATION[1], re.MULTILINE)] + ["README.md"]
 ELSEWHERE = {"docs/guide/yours.md": "tests/test_yours.py"}  # its edits, too
 OTHERS = {"console", "docker", "ini", "json", "markdown", "powershell", "text", "toml", "yaml"}
 
-Key = tuple[str, str, str]  # a page, a language, the code
-DONE: dict[Key, str] = {}
+# What became of the blocks of a page, by language and code: the kind that they were treated as.
+Done = dict[tuple[str, str], str]
 
 
 def texts(render: Render, page: str) -> list[tuple[dict[str, str], list[Block]]]:
@@ -41,9 +29,10 @@ def texts(render: Render, page: str) -> list[tuple[dict[str, str], list[Block]]]
     return [(context, list(held)) for held, context in found.items()]
 
 
-def follow(page: str, held: list[Block], workspace: Workspace) -> None:
+def follow(page: str, held: list[Block], workspace: Workspace) -> Done:
     """Do what a page says, in one terminal, and check what it only shows."""
     shell = Shell(workspace)
+    done: Done = {}
     try:
         for block in held:
             if block.kind == "parsed":
@@ -54,37 +43,30 @@ def follow(page: str, held: list[Block], workspace: Workspace) -> None:
                 said = shell.run(block)
                 assert surprises(said, block) == [], f"{page}:\n{block.code}\n{said}"
             if block.kind != "other":
-                DONE[page, block.language, block.code] = block.kind
+                done[block.language, block.code] = block.kind
     finally:
         shell.close()
+    return done
 
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.timeout(1200)
-def test_the_page_works(page: str, render: Render, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """From a fresh project, offline, from top to bottom."""
+def test_the_page_works(
+    page: str,
+    render: Render,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """From a fresh project, offline, from top to bottom; and no block of it is left out."""
+    done: Done = {}
+    every: set[tuple[str, str]] = set()
     for context, held in texts(render, page):
+        every |= {(block.language, block.code) for block in held if block.language in SHELL | {"python"}}
+        assert {block.language for block in held} <= SHELL | {"python"} | OTHERS
         if any(block.kind != "other" for block in held):
-            follow(page, held, Workspace(render(**context), tmp_path_factory.mktemp("guide")))
-
-
-def test_no_block_is_left_out(render: Render, record_property: Callable[[str, object], None]) -> None:
-    """Counted in the built pages' sources, not by what the tests above chose to look at."""
-    every: set[Key] = set()
-    for page in PAGES:
-        for _, held in texts(render, page):
-            every |= {(page, block.language, block.code) for block in held if block.language in SHELL | {"python"}}
-            assert {block.language for block in held} <= SHELL | {"python"} | OTHERS, page
-    if {page for page, *_ in every} - {page for page, *_ in DONE}:
-        pytest.skip("not all pages were followed in this run")
-    assert every - DONE.keys() == set()
-    kinds = Counter(DONE[key] for key in every)
-    record_property(
-        "told",
-        f"guide: {len(every)} different command blocks in {len(CONTEXTS)} combinations: "
-        f"{kinds['run'] + kinds['served']} run, {kinds['parsed']} parsed and checked with a reason, "
-        f"{kinds['shown']} contents of files, 0 unaccounted for",
-    )
+            done |= follow(page, held, Workspace(render(**context), tmp_path_factory.mktemp("guide")))
+    assert every == done.keys()
+    record_property("blocks", list(done.values()))
 
 
 def test_powershell_can_be_parsed(render: Render, record_property: Callable[[str, object], None]) -> None:
