@@ -83,13 +83,11 @@ screenshots: tools site  ## Look at this site and a project's own in Chromium: p
 	$(TOOLS)/bin/python tools/look.py site --full --pictures build/screenshots/template
 	$(TOOLS)/bin/python tools/look.py build/project/my-ml-project/site --full --pictures build/screenshots/project
 
-# FastAPI names a public host for the scripts of a service's documentation: the same ones, by npm.
 .PHONY: pictures
 pictures: tools  ## Take the guide's pictures anew, of a project that runs, in Chromium
 	rm -rf build/pictures
 	mkdir -p build/pictures
-	cd build/pictures && PATH=$(abspath $(TOOLS))/bin:$$PATH npm pack --silent swagger-ui-dist@5 && tar -xf swagger-ui-dist-*.tgz
-	$(TOOLS)/bin/python tools/pictures.py $(VENV) build/pictures/package build/pictures
+	$(TOOLS)/bin/python tools/pictures.py $(VENV) build/pictures
 
 .PHONY: notes
 notes:  ## Print what CHANGELOG.md says of its newest version

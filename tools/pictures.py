@@ -1,9 +1,8 @@
 """Photograph a project that runs, for its guide, and the result for the template's home page.
 
-.venv-tools/bin/python tools/pictures.py <environment of the project> <folder of Swagger UI> <folder for its work>
+.venv-tools/bin/python tools/pictures.py <environment of the project> <folder for its work>
 
-The pages are the real ones. Of the service's documentation only the scripts come from a folder, instead of from the
-public host that FastAPI names.
+The pages are the real ones, and no other host is asked for anything.
 """
 
 import html
@@ -19,7 +18,7 @@ from string import Template
 from urllib.parse import quote
 
 from demo import ROOT, ask, brief, environment, example, free_port, wait_until_ready
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PROJECT = "my-ml-project"
@@ -74,7 +73,7 @@ class Project:
 class Camera:
     """A browser that keeps what it sees as pictures."""
 
-    def __init__(self, browser: Browser, swagger: Path) -> None:
+    def __init__(self, browser: Browser) -> None:
         self.context = browser.new_context(
             viewport={"width": 1000, "height": 750}, device_scale_factor=1.5, color_scheme="light", locale="en-GB"
         )
@@ -85,14 +84,8 @@ class Camera:
             )
         )
 
-        def answer(route: Route) -> None:
-            file = swagger / Path(route.request.url).name
-            if "/swagger-ui-dist@" in route.request.url and file.is_file():
-                route.fulfill(path=file)
-            else:
-                route.abort()
-
-        self.context.route(lambda url: not url.startswith(("http://127.0.0.1", "data:", "blob:", "file:")), answer)
+        local = ("http://127.0.0.1", "data:", "blob:", "file:")
+        self.context.route(lambda url: not url.startswith(local), lambda route: route.abort())
 
     @contextmanager
     def page(self, url: str) -> Iterator[Page]:
@@ -182,7 +175,7 @@ def terminal(trained: str, url: str) -> str:
     return f"$ make train\n…\n{measured}\n{verdict}\n$ curl … /predict\n{answer}\n"
 
 
-def main(venv: Path, swagger: Path, work: Path) -> None:
+def main(venv: Path, work: Path) -> None:
     project = Project(venv, work)
     GUIDE.mkdir(exist_ok=True)
     with ExitStack() as stack:
@@ -192,7 +185,7 @@ def main(venv: Path, swagger: Path, work: Path) -> None:
         browser = stack.enter_context(sync_playwright()).chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"]
         )
-        camera = Camera(browser, swagger)
+        camera = Camera(browser)
         photograph_mlflow(camera, tracking)
         service = stack.enter_context(project.server("/readyz", *SERVE))
         photograph_service(camera, service)

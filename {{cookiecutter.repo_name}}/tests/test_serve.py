@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -48,6 +49,12 @@ def test_one_row_is_answered(client: TestClient) -> None:
     if TASK == "classification":
         assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert max(prediction["probabilities"], key=prediction["probabilities"].get) == str(prediction["prediction"])
+
+
+def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
+    loads = re.findall(r'(?:src|href)="([^"]+)"', client.get("/docs").text)
+    assert [load for load in loads if "//" in load] == []
+    assert [client.get(load).status_code for load in loads] == [200] * 3
 
 
 def test_many_rows_are_answered_in_order(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:

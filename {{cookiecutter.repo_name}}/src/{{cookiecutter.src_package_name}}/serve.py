@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel, Field, ValidationError
@@ -127,13 +128,13 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
         app.state.batcher.close()
         app.state.served = None
 
-    app = FastAPI(title="Predictions", description=Row.__doc__ or "", lifespan=lifespan)
+    # FastAPI's own page at /docs asks other hosts for its scripts, which a laptop or a cluster may not reach.
+    app = FastAPIOffline(title="Predictions", description=Row.__doc__ or "", lifespan=lifespan)
     app.state.served = None
     app.add_middleware(BodyLimit, limit=settings.max_bytes)
     registry = CollectorRegistry()
-    Instrumentator(registry=registry, excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app).expose(
-        app, include_in_schema=False
-    )
+    unseen = ["/livez", "/readyz", "/metrics", "/static"]
+    Instrumentator(registry=registry, excluded_handlers=unseen).instrument(app).expose(app, include_in_schema=False)
     predicted = Counter("predictions", "Predictions made, by class", ["prediction"], registry=registry)
     model_info = Gauge("model_info", "The model that is served", ["name", "version"], registry=registry)
     waiting = Gauge("rows_waiting", "Rows waiting or in work", registry=registry)
