@@ -62,7 +62,7 @@ def test_a_third_organisation_is_a_folder(template: Path) -> None:
 def test_a_fourth_orchestrator_is_a_folder(template: Path) -> None:
     folder = choose(template, "orchestrator", "none", "slurm")
     page = folder / "docs" / "guide" / "orchestrator.md"
-    page.write_text("# Slurm\n\nQueues.\n\n## Before the first job\n", encoding="utf-8")
+    page.write_text("# Slurm\n\nQueues.\n\n## The namespace\n\n## On a laptop\n", encoding="utf-8")
     project = built(template, orchestrator="slurm")
     assert "Queues." in (project / "site" / "guide" / "orchestrator.html").read_text(encoding="utf-8")
     done = submit(project, "train", "--dry-run")

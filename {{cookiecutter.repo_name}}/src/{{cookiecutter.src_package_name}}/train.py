@@ -38,6 +38,7 @@ def fit(pipeline: Pipeline, table: pl.DataFrame, steps: str | None = None, repor
 
 def train(config: DictConfig, registry: Registry, parent: str | None = None) -> Outcome:
     """Fit, measure, record, register and judge the configured model."""
+    model.objective(config.objective)  # refuses a measure that there is not, before anything is recorded
     pipeline = model.build(config.model, config.seed)
     manifest, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
     run_id = registry.create(config.model.name, parent=parent)
