@@ -56,7 +56,7 @@ def test_a_poorer_model_is_kept_but_not_promoted(trained: Path) -> None:
 
 
 def test_a_measure_that_there_is_not_is_refused_before_anything_is_recorded(trained: Path) -> None:
-    with pytest.raises(Problem, match="objective.*=nope: it is one of"):
+    with pytest.raises(Problem, match="=nope: it is one of"):
         run_training("objective.classification=nope", "objective.regression=nope")
     registry = Registry(**configure("train").tracking)
     assert len(registry.client.search_model_versions(f"name='{registry.name}'")) == 1
