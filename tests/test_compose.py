@@ -189,9 +189,10 @@ class Stack:
     project: Path
     engine: Engine
     ports: dict[str, int]
+    name: str = f"test-{os.getpid()}"  # networks are the machine's: another run's servers must not answer in this one
 
     def compose(self, *words: str) -> str:
-        command = [TOOLS / "podman-compose", "--in-pod=false", *words]
+        command = [TOOLS / "podman-compose", "--in-pod=false", f"--project-name={self.name}", *words]
         done = run(
             *command,
             cwd=self.project,
@@ -203,7 +204,7 @@ class Stack:
         return done.stdout
 
     def container(self, service: str) -> str:
-        return f"my-ml-project_{service}_1"
+        return f"{self.name}_{service}_1"
 
     def start(self, *services: str) -> None:
         self.compose("up", "--detach", "--no-deps", "--no-build", *services)
