@@ -79,6 +79,28 @@ def test_a_lost_trial_is_made_again(trained: Path) -> None:
     assert lost.params in [trial.params for trial in study.get_trials(states=DONE)]
 
 
+def test_a_lost_trial_keeps_its_place_until_it_is_enqueued(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker that looks between the two steps must not take the place for something new."""
+    study, registry = optuna.create_study(), Registry(**configure("tune").tracking)
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    lost = study.ask(space)
+    lost.set_user_attr("alive", 0)
+    enqueue, places = study.enqueue_trial, []
+
+    def look_and_enqueue(*values: object, **more: object) -> None:
+        places.append(shared._taken(study, 60))
+        enqueue(*values, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(study, "enqueue_trial", look_and_enqueue)
+    shared.release(study, 60, registry)
+    assert places == [[0]]
+    assert shared._taken(study, 60) == []
+    assert study.ask(space).params == lost.params
+    with pytest.raises(ZeroDivisionError):
+        shared._run(study, lambda trial: 1 / 0, study.ask(space))
+    assert shared._taken(study, 60) == [1]  # whoever fails by its own fault has no place, nor is tried again
+
+
 def test_a_trial_that_is_worked_on_is_not_lost(trained: Path) -> None:
     _, _, study = run_study("study.trials=1")
     slow = study.ask()

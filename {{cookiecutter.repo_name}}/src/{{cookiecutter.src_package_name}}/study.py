@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -67,11 +67,11 @@ def work(study: optuna.Study, objective: Objective, options: DictConfig, registr
         bar.refresh()
         if bar.n >= options.trials:
             break
-        if len(_taken(study)) >= options.trials:
+        if len(_taken(study, options.patience)) >= options.trials:
             time.sleep(1)  # until the others' last trials have ended, or one of them is lost
             continue
         trial = study.ask()
-        if _taken(study).index(trial.number) >= options.trials:
+        if _taken(study, options.patience).index(trial.number) >= options.trials:
             study.tell(trial, state=TrialState.FAIL)  # two workers took the last one at once, and this one gives way
             continue
         with alive(trial, options.patience / BEATS):
@@ -80,9 +80,17 @@ def work(study: optuna.Study, objective: Objective, options: DictConfig, registr
     return mine
 
 
-def _taken(study: optuna.Study) -> list[int]:
-    trials = study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING))
-    return sorted(trial.number for trial in trials)
+def _taken(study: optuna.Study, patience: float) -> list[int]:
+    """Number the trials that have a place: done, under way, or lost a moment ago and about to be tried again."""
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get("again") for trial in trials}
+
+    def is_between(trial: optuna.trial.FrozenTrial) -> bool:
+        ended = trial.datetime_complete.timestamp() if trial.datetime_complete else 0
+        lost = trial.state == TrialState.FAIL and bool(trial.params) and "failed" not in trial.user_attrs
+        return lost and trial.number not in again and time.time() - ended < patience
+
+    return [trial.number for trial in trials if trial.state in (*DONE, TrialState.RUNNING) or is_between(trial)]
 
 
 def _run(study: optuna.Study, objective: Objective, trial: optuna.Trial) -> None:
@@ -92,7 +100,9 @@ def _run(study: optuna.Study, objective: Objective, trial: optuna.Trial) -> None
         return  # another worker took this one for lost, and sees to the trial
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-    except BaseException:
+    except BaseException as error:
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr("failed", type(error).__name__)  # and so not to be tried again
         study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
     else:
@@ -131,6 +141,6 @@ def release(study: optuna.Study, patience: float, registry: Registry) -> None:
                 study.tell(trial.number, state=TrialState.FAIL)
             except (ValueError, UpdateFinishedTrialError):
                 continue  # it has ended after all, or another worker was quicker
-            study.enqueue_trial(trial.params)
+            study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
             if "run_id" in trial.user_attrs:
                 registry.abandon(trial.user_attrs["run_id"], f"no sign of life for {patience:g} seconds")
