@@ -71,8 +71,9 @@ def work(study: optuna.Study, objective: Objective, options: DictConfig, registr
             time.sleep(1)  # until the others' last trials have ended, or one of them is lost
             continue
         trial = study.ask()
-        if _taken(study, options.patience).index(trial.number) >= options.trials:
-            study.tell(trial, state=TrialState.FAIL)  # two workers took the last one at once, and this one gives way
+        if trial.number not in _taken(study, options.patience)[: options.trials]:
+            # Two workers took the last one at once, or this one was slow and taken for lost: it gives way.
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             continue
         with alive(trial, options.patience / BEATS):
             mine.add(trial.number)
