@@ -135,8 +135,9 @@ def load(url: str, script: Path, clients: int) -> Answered:
     words = ["wrk", "--threads=1", f"--connections={clients}", f"--duration={SECONDS}s", "--latency", "--timeout=10s"]
     said = subprocess.run([*words, f"--script={script}", url], check=True, capture_output=True, text=True).stdout
     assert "Non-2xx" not in said, said
-    number, unit = re.search(r"99% +([\d.]+)(us|ms|s)", said).groups()  # type: ignore[union-attr]
-    rate = re.search(r"Requests/sec: +([\d.]+)", said)[1]  # type: ignore[index]
+    found = re.search(r"99% +([\d.]+)(us|ms|s)\n.*Requests/sec: +([\d.]+)", said, re.DOTALL)
+    assert found, said
+    number, unit, rate = found.groups()
     return Answered(float(rate), float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit])
 
 
