@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,12 +162,23 @@ class Engine:
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine() -> Iterator[Engine]:
     """A store of images, which the tests of the group "images" share."""
-    made = Engine(tmp_path_factory.mktemp("engine"))
-    made.python()
-    yield made
-    made.remove()
+    with store() as made:
+        made.python()
+        yield made
+
+
+@contextmanager
+def store() -> Iterator[Engine]:
+    """Keep images as long as the block lasts, and not below pytest's folder, for where paths are longer than some
+    50 characters, podman 4 waits 20 seconds for the end of each container that has ended.
+    """
+    made = Engine(Path(tempfile.mkdtemp(prefix="images-")))
+    try:
+        yield made
+    finally:
+        made.remove()
 
 
 def _debian() -> Path:

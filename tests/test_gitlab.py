@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 from conftest import CHOICES, CONTEXTS, Listen, Render
-from containers import Engine
+from containers import Engine, store
 from runner import Runner, cluster, recorder, stand_ins
 from specs import calls
 from test_audit import NOWHERE, Holes, looked_up_at
@@ -24,12 +24,11 @@ pytestmark = [pytest.mark.xdist_group("gitlab"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine() -> Iterator[Engine]:
     if os.geteuid():
         pytest.skip("containers need root: sudo .ci/run")
-    made = Engine(tmp_path_factory.mktemp("engine"))
-    yield made
-    made.remove()
+    with store() as made:
+        yield made
 
 
 @pytest.fixture
