@@ -29,6 +29,8 @@ CONTEXTS = [dict(zip(CHOICES, picked, strict=True)) for picked in itertools.prod
 # Test runs leave these behind in the template; they belong to no project.
 LEFTOVERS = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis"}
 
+FONTS = ROOT / "build" / "matplotlib"  # the list that it makes of a machine's fonts, else into each HOME
+
 Render = Callable[..., Path]
 Listen = Callable[..., tuple[Any, str]]
 
@@ -40,6 +42,11 @@ def files(folder: Path) -> set[str]:
         for path in folder.rglob("*")
         if path.is_file() and not LEFTOVERS.intersection(path.parts)
     }
+
+
+def state(folder: Path) -> set[tuple[str, int]]:
+    """The files under folder, and when each was last written, in nanoseconds."""
+    return {(name, (folder / name).stat().st_mtime_ns) for name in files(folder)}
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -56,7 +63,7 @@ def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=kept | {"PATH": path, "HOME": str(cwd)} | more,
+        env=kept | {"PATH": path, "HOME": str(cwd), "MPLCONFIGDIR": str(FONTS)} | more,
         capture_output=True,
         text=True,
         timeout=2400,
@@ -81,16 +88,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def render(cookies_session: Cookies) -> Render:
+def render(cookies_session: Cookies) -> Iterator[Render]:
     """Render answers, each set of them once: look at the folder, but copy it before writing."""
+    made: dict[Path, set[tuple[str, int]]] = {}
 
     @functools.cache
     def rendered(**answers: str) -> Path:
         result = cookies_session.bake(extra_context=answers)
         assert result.exception is None, result.exception
+        made[result.project_path] = state(result.project_path)
         return result.project_path
 
-    return rendered
+    yield rendered
+    changed = [change for folder, was in made.items() for change in was ^ state(folder)]
+    assert not changed, "a test wrote into a folder that all share"
 
 
 @pytest.fixture(scope="session", params=CONTEXTS, ids=lambda choices: "-".join(choices.values()))
