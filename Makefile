@@ -2,7 +2,8 @@
 VENV ?= .venv
 TOOLS ?= .venv-tools
 PYTHON ?= python3
-JOBS ?= 2
+# One more than the cores of a usual runner, because tests wait for servers half of their time.
+JOBS ?= 3
 BIN = $(VENV)/bin
 PROJECT = {{cookiecutter.repo_name}}
 LOCKED = requirements/requirements.txt

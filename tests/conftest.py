@@ -59,7 +59,8 @@ def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess
     """Run a program of this environment and keep what it says."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # The variables of the make that started the tests are not for the make of a render.
-    kept = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"}}
+    of_make = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "JOBS"}
+    kept = {name: value for name, value in os.environ.items() if name not in of_make}
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,

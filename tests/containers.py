@@ -72,10 +72,17 @@ class Engine:
     def run(self, *command: object, text: str | None = None) -> str:
         """Run a command on the store; fails with what it said."""
         words = [str(word) for word in command]
-        environment = os.environ | self.environment
-        done = subprocess.run(words, input=text, env=environment, capture_output=True, text=True, timeout=1800)
+        done = self._call(words, text)
+        # Buildah starts each step from a sealed copy of itself in memory. Where the kernel still holds one of the
+        # copy's pages it refuses the seal, before anything of the step has run.
+        if done.returncode and "sealing memfd copy" in done.stderr:
+            done = self._call(words, text)
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout.strip()
+
+    def _call(self, words: list[str], text: str | None) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | self.environment
+        return subprocess.run(words, input=text, env=environment, capture_output=True, text=True, timeout=1800)
 
     def python(self) -> str:
         """Make the slim Python image that the project's container files start from."""
