@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 from conftest import ROOT
+from servers import THRIFT
 from specs import TOOLS
 
 SHELL = {"bash", "sh", "shell", "console"}
@@ -107,7 +108,7 @@ class Workspace:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(self.project / "src"),  # instead of installing the project into the shared environment
             "NO_MKDOCS_2_WARNING": "1",
-        }
+        } | THRIFT
 
     def run(self, *command: object) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""

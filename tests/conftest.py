@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from containers import engine  # noqa: F401 - a fixture, for whoever builds images
 from pytest_cookies.plugin import Cookies
+from servers import THRIFT
 from sites import database, logs, site  # noqa: F401 - fixtures, for whoever needs servers
 
 ROOT = Path(__file__).parents[1]
@@ -28,8 +29,6 @@ CONTEXTS = [dict(zip(CHOICES, picked, strict=True)) for picked in itertools.prod
 
 # Test runs leave these behind in the template; they belong to no project.
 LEFTOVERS = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis"}
-
-FONTS = ROOT / "build" / "matplotlib"  # the list that it makes of a machine's fonts, else into each HOME
 
 Render = Callable[..., Path]
 Listen = Callable[..., tuple[Any, str]]
@@ -64,7 +63,7 @@ def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=kept | {"PATH": path, "HOME": str(cwd), "MPLCONFIGDIR": str(FONTS)} | more,
+        env=kept | {"PATH": path, "HOME": str(cwd)} | THRIFT | more,
         capture_output=True,
         text=True,
         timeout=2400,

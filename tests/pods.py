@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from servers import BIN
+from servers import BIN, THRIFT
 from specs import submit
 
 HELD = ("conf", "src")  # what docker/pipeline.Dockerfile copies
@@ -99,7 +99,7 @@ class Machine:
             "TMPDIR": str(self.folder / "tmp"),
         }
         log = self.folder / "logs" / f"{len(list((self.folder / 'logs').iterdir())):02}-{pod.name}.log"
-        return Process(pod, self.folder / "app", image | pod.environment | self.environment | more, log)
+        return Process(pod, self.folder / "app", image | THRIFT | pod.environment | self.environment | more, log)
 
     def attempt(self, job: str, *overrides: str, **more: str) -> Ended:
         """Run a job of one pod to its end, whatever that is."""

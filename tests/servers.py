@@ -42,6 +42,9 @@ from tools.demo import free_port
 BIN = Path(sys.executable).parent
 BUCKET, MODELS, LOCKED = "team-data", "team-models", "team-archive"  # the last is there to be read only
 START = 90  # seconds that a server has
+# For what computes beside other tests: OpenMP's threads spin while they wait for each other, on cores that others need,
+# and matplotlib looks through a machine's fonts for each HOME.
+THRIFT = {"OMP_NUM_THREADS": "1", "MPLCONFIGDIR": str(Path(__file__).parents[1] / "build" / "matplotlib")}
 
 
 def secret() -> str:
