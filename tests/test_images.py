@@ -56,9 +56,9 @@ class Images:
             f"--tag={self.name(role, tag)}", f"--file={file}", self.project / context,
         )  # fmt: skip
 
-    def look(self, role: str, path: str) -> str:
+    def look(self, role: str, path: str, tag: str = "latest") -> str:
         """Look something up in the description of an image."""
-        return self.engine.run("podman", "image", "inspect", f"--format={{{{{path}}}}}", self.name(role))
+        return self.engine.run("podman", "image", "inspect", f"--format={{{{{path}}}}}", self.name(role, tag))
 
     def size(self, role: str) -> int:
         """The image's size in MB."""
@@ -167,6 +167,16 @@ def test_an_image_says_where_it_is_from(images: Images) -> None:
         told = {name.removeprefix(prefix): text for name, text in labels.items() if name.startswith(prefix)}
         assert told == {**{name.lower(): text for name, text in LABELS.items()}, "title": f"my-ml-project/{role}"}
         assert images.look(role, ".User") == "10001:10001"
+
+
+def test_an_image_of_another_commit_says_so(images: Images) -> None:
+    """Even if that commit changed nothing of what the image holds, and all else comes out of the builder's cache."""
+    for role in ("pipeline", "serve"):
+        said = images.build(role, tag="later", REVISION="0ff1ce0")
+        assert said.count("--> Using cache") > 10
+        labels = json.loads(images.look(role, "json .Labels", "later"))
+        assert labels["org.opencontainers.image.revision"] == "0ff1ce0"
+    assert '"REVISION=0ff1ce0"' in images.look("pipeline", "json .Config.Env", "later")
 
 
 def test_a_build_sees_no_data_models_secrets_or_history(images: Images) -> None:

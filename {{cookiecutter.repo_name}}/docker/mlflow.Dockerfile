@@ -24,6 +24,8 @@ WORKDIR /tmp
 ARG REVISION=unknown
 ARG VERSION=unknown
 ARG SOURCE=unknown
+# Buildah's cache knows arguments by the steps that run with them: without one, another commit would get the labels of this.
+RUN : "${REVISION} ${VERSION} ${SOURCE}"
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/mlflow" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \

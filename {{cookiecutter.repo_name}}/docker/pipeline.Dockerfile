@@ -34,6 +34,8 @@ WORKDIR /app
 ARG REVISION=unknown
 ARG VERSION=unknown
 ARG SOURCE=unknown
+# Buildah's cache knows arguments by the steps that run with them: without one, another commit would get the labels of this.
+RUN : "${REVISION} ${VERSION} ${SOURCE}"
 ENV REVISION=${REVISION}
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/pipeline" \
       org.opencontainers.image.source="${SOURCE}" \
