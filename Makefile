@@ -33,7 +33,7 @@ lint: setup  ## Check the style and types of the template's own code
 .PHONY: setup
 setup: $(VENV)/.complete  ## Make .venv, with what the template and every render need
 
-# uv installs in a fifth of pip's time. It does not read pip's settings, such as a mirror's address
+# uv installs faster than pip. It does not read pip's settings, such as a mirror's address
 # (uv has UV_DEFAULT_INDEX for that); where it gets nowhere, pip does the same from the same hashes.
 $(VENV)/.complete: $(LOCKED) requirements/uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("This needs Python 3.11, 3.12 or 3.13, and %s is %d.%d. Name another: make PYTHON=python3.12" % ("$(PYTHON)", v[0], v[1]))'
