@@ -21,7 +21,7 @@ test: setup tools  ## Run the whole suite
 	TOOLS=$(abspath $(TOOLS)) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 .PHONY: test-all
-test-all: setup tools  ## Run the suite and every long proof, in every combination: an hour or more
+test-all: setup tools  ## Run the suite and every long proof, in every combination: some hours on two cores
 	TOOLS=$(abspath $(TOOLS)) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m '' $(ARGS)
 
 .PHONY: lint
