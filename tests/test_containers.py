@@ -94,7 +94,10 @@ def test_what_is_installed_is_pinned_and_precedes_the_source(docker: Path, role:
 def test_what_differs_between_commits_spoils_no_cached_layer(docker: Path, role: str) -> None:
     steps = instructions(docker / f"{role}.Dockerfile")
     revision = steps.index("ARG REVISION=unknown")
-    assert not [step for step in steps[revision:] if step.startswith(("COPY", "RUN"))]
+    # One step does nothing but run with them: Buildah's cache sees by it that they changed.
+    assert [step for step in steps[revision:] if step.startswith(("COPY", "RUN"))] == [
+        'RUN : "${REVISION} ${VERSION} ${SOURCE}"'
+    ]
 
 
 def test_what_is_copied_exists_in_every_render(render: Render) -> None:

@@ -18,11 +18,11 @@ COPY requirements/pipeline.txt requirements/storage.txt /requirements/
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
     --requirement /requirements/pipeline.txt --requirement /requirements/storage.txt
 
-FROM environment AS source
+FROM python AS source
 WORKDIR /app
 COPY conf conf
 COPY src src
-RUN python -m compileall -q src
+RUN python3 -m compileall -q src
 
 FROM python
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.

@@ -11,11 +11,11 @@ COPY requirements/serve.txt requirements/storage.txt /requirements/
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
     --requirement /requirements/serve.txt --requirement /requirements/storage.txt
 
-FROM environment AS source
+FROM ${BASE} AS source
 WORKDIR /app
 COPY conf/serve.yaml conf/serve.yaml
 COPY src src
-RUN python -m compileall -q src
+RUN python3 -m compileall -q src
 
 FROM ${BASE}
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
