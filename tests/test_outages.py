@@ -286,8 +286,8 @@ def uploading(there: Site, folder: Path, name: str, size: int) -> Process:
 
 
 # A file, after how much of it the store restarts, and how much may be sent again: boto3 sends parts of 8 MiB, ten at a
-# time, so the whole of the small file, and a part once more if a busy store lets it wait. Google's client sends parts of
-# 100 MB.
+# time, so the whole of the small file, and a part once more if a busy store lets it wait. Google's client sends parts
+# of 100 MB.
 LARGE = [(SIZE, 24, 2 * SIZE), pytest.param(240, 150, 110, marks=pytest.mark.nightly)]
 
 
