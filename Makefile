@@ -2,7 +2,7 @@
 VENV ?= .venv
 TOOLS ?= .venv-tools
 PYTHON ?= python3
-# One more than the cores of a usual runner, because tests wait for servers half of their time.
+# One more than the cores of a usual runner, because some tests wait for servers and containers.
 JOBS ?= 3
 BIN = $(VENV)/bin
 PROJECT = {{cookiecutter.repo_name}}

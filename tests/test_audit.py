@@ -52,7 +52,7 @@ def looked_up_at(url: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def project(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For Run:ai, whose client wants other versions of what the project has, too."""
+    """A project for Run:ai, because its client pins other versions of packages that the project has, too."""
     return Path(shutil.copytree(render(orchestrator="runai"), tmp_path_factory.mktemp("audit") / "project"))
 
 
