@@ -1,6 +1,7 @@
 """Jobs reach Kubernetes by kubectl, in the sizes of an environment, and what goes wrong is told in a line."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,34 @@ def test_a_refusal_is_told_in_a_line(project: Path, tmp_path: Path, refuse: dict
     assert advice in done.stderr
     assert done.stderr.count("\n") == 1
     assert "create" in refuse or not any("create" in words for words, _ in calls(environment))
+
+
+@pytest.mark.parametrize(("job", "verb"), [("train", "create"), ("serve", "apply")])
+def test_the_cluster_is_asked_whether_it_would_take_a_job(project: Path, tmp_path: Path, job: str, verb: str) -> None:
+    environment = stand_in(tmp_path, "kubectl", "kind.group/name (server dry run)") | {"NAMESPACE": "team"}
+    done = submit(project, job, "--check", **environment)
+    assert (done.returncode, done.stdout) == (0, f"the cluster would take {job}\n"), done.stderr
+    words, text = calls(environment)[-1]
+    assert words == ["--namespace=team", verb, "--filename=-", "--output=name", "--dry-run=server"]
+    assert text == submit(project, job, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(
+    ("refuse", "told"),
+    [
+        ({}, "ok   cluster   the cluster would take doctor"),
+        (
+            {"create": 'Error from server (Forbidden): exceeded quota: pods, requested: "1"'},
+            'FAIL cluster   kubectl create: Error from server (Forbidden): exceeded quota: pods, requested: "1"  (see',
+        ),
+    ],
+)
+def test_the_doctor_asks_what_sends_jobs(project: Path, tmp_path: Path, refuse: dict[str, str], told: str) -> None:
+    environment = stand_in(tmp_path, "kubectl", "job.batch/x", refuse) | {"VENV": str(Path(sys.executable).parents[1])}
+    words = ("-m", "my_ml_project.doctor", "--only", "cluster", "--need", "cluster")
+    done = run(sys.executable, *words, cwd=project, PYTHONPATH="src", **environment)
+    assert done.stdout.startswith(told), done.stdout + done.stderr
+    assert done.returncode == bool(refuse)
 
 
 def test_an_account_that_may_not_look_may_still_submit(project: Path, tmp_path: Path) -> None:

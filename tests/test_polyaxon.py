@@ -187,6 +187,17 @@ def test_a_refusal_is_told_in_a_line(submit: Submit, api: Any, status: int, advi
     assert "hush" not in done.stderr
 
 
+def test_polyaxon_is_asked_whether_it_would_take_a_job(submit: Submit, api: Any) -> None:
+    done = submit("train", "--check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Polyaxon can read train, and knows this login and the project my-ml-project\n"
+    assert {verb for verb, _, _ in api.received} == {"GET"}
+    api.status = 404
+    refused = submit("train", "--check")
+    assert refused.returncode == 1
+    assert "there is no project my-ml-project at" in refused.stderr
+
+
 def test_a_wrong_token_and_a_silent_host_are_told_apart(submit: Submit) -> None:
     assert "does not know you" in submit("train", POLYAXON_AUTH_TOKEN="wrong").stderr
     silent = submit("train", POLYAXON_HOST="http://127.0.0.1:9")

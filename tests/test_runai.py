@@ -274,6 +274,19 @@ def test_a_wrong_setting_is_told_in_a_line(
     assert "hush" not in done.stderr
 
 
+def test_the_console_is_asked_whether_it_would_take_a_job(
+    project: Path, console: tuple[type[Console], dict[str, str]]
+) -> None:
+    handler, environment = console
+    done = submit(project, "train", "--check", **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Run:ai knows this access key, and the project team-a on gpu-1\n"
+    assert [path for path, _, _ in handler.received] == ["/api/v1/token"]
+    refused = submit(project, "train", "--check", **environment | {"RUNAI_PROJECT": "team-x"})
+    assert refused.returncode == 1
+    assert "there is no such project on gpu-1; there is team-a, team-b" in refused.stderr
+
+
 def test_another_server_is_told_apart(project: Path, listen: Any) -> None:
     _, url = listen(Elsewhere)
     done = submit(project, "train", **NAMES, **KEY, RUNAI_URL=url)

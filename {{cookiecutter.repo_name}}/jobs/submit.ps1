@@ -1,4 +1,4 @@
-# Send a job to the cluster: jobs/submit.ps1 <job> [key=value …] [--dry-run]
+# Send a job to the cluster: jobs/submit.ps1 <job> [key=value …] [--dry-run | --check | --wait]
 $ErrorActionPreference = 'Stop'
 Set-Location (Split-Path -Parent $PSScriptRoot)
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import yaml
-from orchestrator import compose, send, wait
+from orchestrator import check, compose, send, wait
 from request import FIXED, NAMES, Failed, Refused, Request, settings
 
 
@@ -13,8 +13,10 @@ def main() -> None:
     parser = argparse.ArgumentParser("jobs/submit.sh", description="Send a job to the cluster.")
     parser.add_argument("job", nargs="?", default="", help=", ".join(NAMES))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as on a laptop: model=forest")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be sent")
-    parser.add_argument("--wait", action="store_true", help="stay until it has ended, and fail if it fails")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="print what would be sent")
+    how.add_argument("--check", action="store_true", help="ask the cluster about it, and start nothing")
+    how.add_argument("--wait", action="store_true", help="stay until it has ended, and fail if it fails")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs")
     options = parser.parse_intermixed_args()
     if options.list:
@@ -26,6 +28,8 @@ def main() -> None:
         if options.dry_run:
             text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=1000)
             sys.stdout.buffer.write(text.encode())
+        elif options.check:
+            print(check(request, documents))
         else:
             sent = send(request, documents)
             print(sent.told, flush=True)

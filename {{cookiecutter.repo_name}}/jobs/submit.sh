@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Send a job to the cluster: jobs/submit.sh <job> [key=value …] [--dry-run]
+# Send a job to the cluster: jobs/submit.sh <job> [key=value …] [--dry-run | --check | --wait]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

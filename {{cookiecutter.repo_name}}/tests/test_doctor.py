@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,34 @@ def test_a_changed_column_is_named(folder: Path, capsys: pytest.CaptureFixture[s
 def test_what_is_not_needed_does_not_fail_unless_it_is_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))
     well, findings = run(capsys, "--only", "images", "cluster")
     assert well
     assert "docker login" in str(findings["images"]["text"])
-    assert "there is no kubectl" in str(findings["cluster"]["text"])
+    assert "there is no jobs/submit" in str(findings["cluster"]["text"])
     well, _ = run(capsys, "--only", "cluster", "--need", "cluster")
     assert not well
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell's")
+@pytest.mark.parametrize(
+    ("line", "well", "text"),
+    [
+        ('echo "the cluster would take $1"', True, "the cluster would take doctor"),
+        ('echo "jobs/submit.sh: the quota is used up" >&2; exit 1', False, "the quota is used up"),
+        ("exit 1", False, "`jobs/submit.sh doctor --check` says nothing"),
+    ],
+)
+def test_the_cluster_is_asked_by_what_sends_jobs(
+    folder: Path, capsys: pytest.CaptureFixture[str], line: str, well: bool, text: str
+) -> None:
+    script = folder / "jobs" / "submit.sh"
+    script.parent.mkdir()
+    script.write_text(f"#!/bin/sh\n{line}\n")
+    script.chmod(0o755)
+    found, findings = run(capsys, "--only", "cluster", "--need", "cluster")
+    assert found == well
+    assert findings["cluster"]["text"] == text
 
 
 @pytest.mark.parametrize(

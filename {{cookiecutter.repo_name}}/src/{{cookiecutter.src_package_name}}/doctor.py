@@ -116,17 +116,19 @@ def images(config: Any) -> str:
 
 
 def cluster(config: Any) -> str:
-    """Check that the cluster would accept a job."""
+    """Check, by what sends jobs to the cluster, that it would take one."""
+    command = ["powershell", "-File", "jobs/submit.ps1"] if os.name == "nt" else ["jobs/submit.sh"]
+    if not Path(command[-1]).exists():
+        raise Problem(f"there is no {command[-1]} here: ask where jobs are sent from, in the project's folder")
+    command += [config.cluster, "--check"]
     try:
-        done = subprocess.run([*config.cluster], capture_output=True, text=True, timeout=20, check=False)
-    except FileNotFoundError:
-        raise Problem(f"there is no {config.cluster[0]} here: install it to submit jobs") from None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE - 5, check=False)
     except subprocess.TimeoutExpired:
         raise Problem("the cluster does not answer: is the network (VPN) up?") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise Problem(f"`{' '.join(config.cluster)}` says: {said[-1] if said else 'nothing'}")
-    return "jobs can be started"
+        said = done.stderr.strip().splitlines() or [f"`{' '.join(command)}` says nothing"]
+        raise Problem(said[-1].removeprefix("jobs/submit.sh: "))
+    return done.stdout.strip()
 
 
 CHECKS: dict[str, tuple[Callable[[Any], str], str]] = {

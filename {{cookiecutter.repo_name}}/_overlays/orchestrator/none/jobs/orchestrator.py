@@ -61,18 +61,19 @@ def compose(request: Request) -> list[dict[str, Any]]:
     return documents
 
 
+def check(request: Request, documents: list[dict[str, Any]]) -> str:
+    """Let the cluster judge the documents, quota and rights included, and start nothing."""
+    _hand(request, documents, "--dry-run=server")
+    return f"the cluster would take {request.job}"
+
+
 def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     """Hand the documents to kubectl, and say how to follow what they start."""
-    namespace = request.settings["NAMESPACE"]
-    require_secret(namespace)
-    _require_cluster(request)
     kind = documents[0]["kind"]
-    verb = "create" if kind == "Job" else "apply"  # each run of a Job is another one; the rest there is once
     if kind == "Deployment":  # as `kubectl rollout restart` does: new pods look up the champion anew
         now = datetime.now(UTC).isoformat(timespec="seconds")
         documents[0]["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": now}
-    text = yaml.safe_dump_all(documents, sort_keys=False)
-    names = kubectl(verb, "--filename=-", "--output=name", namespace=namespace, text=text).split()
+    names = _hand(request, documents)
     lines = WATCH[kind].format(
         kubectl=_kubectl(request),
         name=names[0],  # such as job.batch/penguins-train-x7k2p
@@ -82,6 +83,15 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
         port={"workspace": 8080, "jupyter": 8888}.get(request.job),
     )
     return Sent(names[:1], f"sent   {names[0]}\n{lines}")
+
+
+def _hand(request: Request, documents: list[dict[str, Any]], *flags: str) -> list[str]:
+    namespace = request.settings["NAMESPACE"]
+    require_secret(namespace)
+    _require_cluster(request)
+    verb = "create" if documents[0]["kind"] == "Job" else "apply"  # a run of a Job is a new one; the rest there is once
+    text = yaml.safe_dump_all(documents, sort_keys=False)
+    return kubectl(verb, "--filename=-", "--output=name", *flags, namespace=namespace, text=text).split()
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:

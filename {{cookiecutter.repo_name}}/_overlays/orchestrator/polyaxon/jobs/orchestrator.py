@@ -52,12 +52,22 @@ def _literal(word: str) -> str:
     return word
 
 
+def check(request: Request, documents: list[dict[str, Any]]) -> str:
+    """See that Polyaxon can read the file, and knows this login and the project."""
+    _require_secret(request)
+    project = request.settings["POLYAXON_PROJECT"]
+    with _client(project) as make:
+        _read(documents, request.job)
+        make().list(limit=1)
+    return f"Polyaxon can read {request.job}, and knows this login and the project {project}"
+
+
 def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     """Make a run of the job, and say how to follow it."""
-    namespace, project = request.settings["NAMESPACE"], request.settings["POLYAXON_PROJECT"]
-    if namespace and shutil.which("kubectl"):
-        require_secret(namespace)
-    uuid = _create(documents, project, request.job)
+    _require_secret(request)
+    project = request.settings["POLYAXON_PROJECT"]
+    with _client(project) as make:
+        uuid = str(make().create(content=_read(documents, request.job)).uuid)
     run = f"--project={project} --uid={uuid}"
     lines = [
         f"sent   {project} {uuid}",
@@ -126,16 +136,19 @@ def _retire(project: str, uuid: str) -> None:
                 make(run_uuid=run.uuid).stop()
 
 
-def _create(documents: list[dict[str, Any]], project: str, job: str) -> str:
-    with _client(project) as make:
-        from polyaxon.exceptions import PolyaxonException
-        from polyaxon.polyaxonfile import get_op_specification, get_specification
+def _require_secret(request: Request) -> None:
+    if request.settings["NAMESPACE"] and shutil.which("kubectl"):
+        require_secret(request.settings["NAMESPACE"])
 
-        try:
-            operation = get_op_specification(get_specification(documents[0]), preset_files=documents[1:])
-        except (PolyaxonException, ValueError) as error:
-            raise Refused(f"Polyaxon cannot read jobs/{job}.yaml: {_line(error)}") from None
-        return str(make().create(content=operation).uuid)
+
+def _read(documents: list[dict[str, Any]], job: str) -> Any:
+    from polyaxon.exceptions import PolyaxonException
+    from polyaxon.polyaxonfile import get_op_specification, get_specification
+
+    try:
+        return get_op_specification(get_specification(documents[0]), preset_files=documents[1:])
+    except (PolyaxonException, ValueError) as error:
+        raise Refused(f"Polyaxon cannot read jobs/{job}.yaml: {_line(error)}") from None
 
 
 @contextmanager

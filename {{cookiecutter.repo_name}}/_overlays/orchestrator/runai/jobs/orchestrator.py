@@ -81,13 +81,20 @@ def _place(request: Request) -> dict[str, str]:
     return {"projectId": request.settings["RUNAI_PROJECT"], "clusterId": request.settings["RUNAI_CLUSTER"]}
 
 
+def check(request: Request, _: list[dict[str, Any]]) -> str:
+    """See that Run:ai knows the access key, the project and its cluster, which is all that it tells without a job."""
+    chosen = _chosen(request)
+    _require_secret(_namespace(chosen))
+    with _client(chosen) as client:
+        _ids(client, chosen["RUNAI_PROJECT"], chosen["RUNAI_CLUSTER"])
+    return f"Run:ai knows this access key, and the project {chosen['RUNAI_PROJECT']} on {chosen['RUNAI_CLUSTER']}"
+
+
 def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     """Post the bodies, and say how to follow what they start."""
     chosen = _chosen(request)
-    project = chosen["RUNAI_PROJECT"]
-    namespace = chosen["NAMESPACE"] or f"runai-{project}"
-    if shutil.which("kubectl") and (os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()):
-        require_secret(namespace)  # Run:ai would take the job, and its pods would wait for ever
+    project, namespace = chosen["RUNAI_PROJECT"], _namespace(chosen)
+    _require_secret(namespace)
     kind = KINDS.get(request.job, "training")
     names, lines = [], []
     with _client(chosen) as client:
@@ -103,6 +110,15 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
                 lines.append(WATCH.format(kind=kind, name=name, project=project))
             names.append(name)
     return Sent(names, "\n".join(lines))
+
+
+def _namespace(chosen: dict[str, str]) -> str:
+    return chosen["NAMESPACE"] or f"runai-{chosen['RUNAI_PROJECT']}"
+
+
+def _require_secret(namespace: str) -> None:
+    if shutil.which("kubectl") and (os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()):
+        require_secret(namespace)  # Run:ai would take the job, and its pods would wait for ever
 
 
 def _put(client: Any, kind: str, body: dict[str, Any]) -> Any:
