@@ -258,7 +258,7 @@ def unknown_job(words: list[str], workspace: Workspace) -> str | None:
     package = next((workspace.project / "src").iterdir()).name
     if overrides and (fault := said(workspace.run("python", "-m", f"{package}.{verb}", *overrides, "--cfg", "job"))):
         return fault
-    known = [word for word in words if word not in ("--wait", "--dry-run")]
+    known = [word for word in words if word not in ("--wait", "--check", "--dry-run")]
     return said(workspace.run("jobs/submit.sh", *known, "--dry-run"))
 
 
