@@ -174,6 +174,8 @@ def test_an_image_of_another_commit_says_so(images: Images) -> None:
     for role in ("pipeline", "serve"):
         said = images.build(role, tag="later", REVISION="0ff1ce0")
         assert said.count("--> Using cache") > 10
+        (large,) = [step for step in said.split("STEP ") if ": COPY --from=environment" in step]
+        assert "--> Using cache" in large
         labels = json.loads(images.look(role, "json .Labels", "later"))
         assert labels["org.opencontainers.image.revision"] == "0ff1ce0"
     assert '"REVISION=0ff1ce0"' in images.look("pipeline", "json .Config.Env", "later")

@@ -19,19 +19,20 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     MLFLOW_DISABLE_TELEMETRY=true \
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
-COPY --from=environment /opt/venv /opt/venv
 WORKDIR /tmp
+USER ${UID}:${UID}
+EXPOSE 5000
+HEALTHCHECK --start-period=120s --interval=5s --timeout=5s \
+  CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/health', timeout=4)"]
+CMD ["mlflow", "server", "--app-name=basic-auth", "--host=0.0.0.0", "--port=5000", "--workers=2"]
 ARG REVISION=unknown
 ARG VERSION=unknown
 ARG SOURCE=unknown
+# What is large comes late: a builder that copies whole layers, as Buildah often must, does so for each step after it.
+COPY --from=environment /opt/venv /opt/venv
 # Buildah's cache knows arguments by the steps that run with them: without one, another commit would get the labels of this.
 RUN : "${REVISION} ${VERSION} ${SOURCE}"
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/mlflow" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER ${UID}:${UID}
-EXPOSE 5000
-HEALTHCHECK --start-period=120s --interval=5s --timeout=5s \
-  CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/health', timeout=4)"]
-CMD ["mlflow", "server", "--app-name=basic-auth", "--host=0.0.0.0", "--port=5000", "--workers=2"]

@@ -34,13 +34,16 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     GIT_PYTHON_REFRESH=quiet \
     HOME=/tmp
-COPY --from=environment /opt/venv /opt/venv
-COPY --from=source /app /app
 WORKDIR /app
-# Last, since it differs from one commit to the next. Runs in MLflow are tagged with the commit.
+USER ${UID}:${UID}
+CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.train"]
 ARG REVISION=unknown
 ARG VERSION=unknown
 ARG SOURCE=unknown
+# What is large comes late: a builder that copies whole layers, as Buildah often must, does so for each step after it.
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=source /app /app
+# Last comes what differs from one commit to the next. Runs in MLflow are tagged with the commit.
 # Buildah's cache knows arguments by the steps that run with them: without one, another commit would get the labels of this.
 RUN : "${REVISION} ${VERSION} ${SOURCE}"
 ENV REVISION=${REVISION}
@@ -48,5 +51,3 @@ LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/pipeline-gpu"
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER ${UID}:${UID}
-CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.train"]

@@ -29,21 +29,22 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     SERVE_HOST=0.0.0.0 \
     SERVE_PORT=8000
-COPY --from=environment /opt/venv /opt/venv
-COPY --from=source /app /app
 WORKDIR /app
-# Last, since it differs from one commit to the next.
+USER ${UID}:${UID}
+EXPOSE 8000
+HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/livez' % os.environ['SERVE_PORT'], timeout=4)"]
+CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.serve"]
 ARG REVISION=unknown
 ARG VERSION=unknown
 ARG SOURCE=unknown
+# What is large comes late: a builder that copies whole layers, as Buildah often must, does so for each step after it.
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=source /app /app
+# Last comes what differs from one commit to the next.
 # Buildah's cache knows arguments by the steps that run with them: without one, another commit would get the labels of this.
 RUN : "${REVISION} ${VERSION} ${SOURCE}"
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/serve" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER ${UID}:${UID}
-EXPOSE 8000
-HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:%s/livez' % os.environ['SERVE_PORT'], timeout=4)"]
-CMD ["python", "-m", "{{ cookiecutter.src_package_name }}.serve"]

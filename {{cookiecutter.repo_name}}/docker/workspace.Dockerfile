@@ -31,18 +31,19 @@ RUN ln -s /usr/lib/code-server/bin/code-server /usr/local/bin/code-server
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
-COPY --from=environment /opt/venv /opt/venv
 WORKDIR /data
-# Last, since it differs from one commit to the next.
+USER ${UID}:${UID}
+EXPOSE 8080
+CMD ["code-server", "--bind-addr", "0.0.0.0:8080", "--auth", "password", "/data"]
 ARG REVISION=unknown
 ARG VERSION=unknown
 ARG SOURCE=unknown
+# What is large comes late: a builder that copies whole layers, as Buildah often must, does so for each step after it.
+COPY --from=environment /opt/venv /opt/venv
+# Last comes what differs from one commit to the next.
 # Buildah's cache knows arguments by the steps that run with them: without one, another commit would get the labels of this.
 RUN : "${REVISION} ${VERSION} ${SOURCE}"
 LABEL org.opencontainers.image.title="{{ cookiecutter.repo_name }}/workspace" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"
-USER ${UID}:${UID}
-EXPOSE 8080
-CMD ["code-server", "--bind-addr", "0.0.0.0:8080", "--auth", "password", "/data"]
