@@ -204,7 +204,8 @@ class OnPolyaxon(Api):
 
     def answer(self, status: int, content: Any) -> None:
         posted = [body["content"] for verb, path, body in self.received if verb == "POST" and path.endswith("/runs")]
-        self.states[:] = ["running" if posted and "kind: service" in posted[-1].replace('"', "") else "succeeded"]
+        serves = bool(posted) and json.loads(posted[-1])["component"]["run"]["kind"] == "service"
+        self.states[:] = ["running" if serves else "succeeded"]
         super().answer(status, content)
 
 
