@@ -127,8 +127,8 @@ def test_the_cluster_is_asked_whether_it_would_take_a_job(project: Path, tmp_pat
     [
         ({}, "ok   cluster   the cluster would take doctor"),
         (
-            {"create": 'Error from server (Forbidden): exceeded quota: pods, requested: "1"'},
-            'FAIL cluster   kubectl create: Error from server (Forbidden): exceeded quota: pods, requested: "1"  (see',
+            {"create": 'Error from server (Forbidden): User "ada" cannot create "jobs"'},
+            'FAIL cluster   kubectl create: Error from server (Forbidden): User "ada" cannot create "jobs"  (see',
         ),
     ],
 )

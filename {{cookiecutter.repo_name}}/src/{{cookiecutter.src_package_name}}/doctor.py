@@ -121,8 +121,9 @@ def cluster(config: Any) -> str:
     if not Path(command[-1]).exists():
         raise Problem(f"there is no {command[-1]} here: ask where jobs are sent from, in the project's folder")
     command += [config.cluster, "--check"]
+    seconds = PATIENCE - 5  # so that it is ended before nobody waits for it any more
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE - 5, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise Problem("the cluster does not answer: is the network (VPN) up?") from None
     if done.returncode:

@@ -62,7 +62,10 @@ def compose(request: Request) -> list[dict[str, Any]]:
 
 
 def check(request: Request, documents: list[dict[str, Any]]) -> str:
-    """Let the cluster judge the documents, quota and rights included, and start nothing."""
+    """Let the cluster judge the documents by its rules and this account's rights, and start nothing.
+
+    Quotas of processors and memory count pods, which only a job that runs asks for.
+    """
     _hand(request, documents, "--dry-run=server")
     return f"the cluster would take {request.job}"
 
