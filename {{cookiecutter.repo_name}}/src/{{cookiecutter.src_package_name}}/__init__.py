@@ -1,9 +1,24 @@
 """From raw data to predictions: one module for each command, and the parts they share."""
 
 import os
+import sys
 from pathlib import Path
+from types import TracebackType
+
+from .errors import Problem
 
 # Said before ONNX Runtime is imported: it would report its use to its makers, and keep a file in /tmp for that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell a problem in a line, whenever it is met: a mistake in schema.py is met while modules are imported."""
+    if isinstance(error, Problem):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _tell

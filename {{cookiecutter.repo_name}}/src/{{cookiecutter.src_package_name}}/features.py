@@ -1,29 +1,17 @@
-"""How a row becomes what the model sees: the same arrays in training, serving and batch inference."""
+"""What the model sees beyond the columns of a row: a function for each input that is worked out from columns.
 
-from collections.abc import Mapping, Sequence
+A function takes whole columns, by the names of their fields in schema.py, and says by its return type what it makes:
 
-import numpy as np
-from numpy.typing import NDArray
+    def bill_ratio(bill_length_mm: Numbers, bill_depth_mm: Numbers) -> Numbers:
+        return bill_length_mm / bill_depth_mm
 
-from .schema import FEATURES
+    DERIVED = [bill_ratio]
 
-Tensors = dict[str, NDArray[np.generic]]
+Training, tuning, serving and batch inference all go through it. What is learnt from data, such as a scale, is a step
+in conf/inputs/. The service has NumPy and no pandas, Polars or scikit-learn, so this file imports nothing else.
+"""
 
+from collections.abc import Callable
+from typing import Any
 
-def tensors(columns: Mapping[str, Sequence[object]]) -> Tensors:
-    """Turn columns of values into one array of shape (rows, 1) for each feature.
-
-    Numbers become float32 with NaN for a missing value, categories become text with "" for one, so that a model is
-    fitted on exactly the inputs that it meets later.
-    """
-    return {
-        name: _numbers(columns[name]) if kind == "number" else _texts(columns[name]) for name, kind in FEATURES.items()
-    }
-
-
-def _numbers(values: Sequence[object]) -> NDArray[np.generic]:
-    return np.array(values, dtype=np.float32).reshape(-1, 1)
-
-
-def _texts(values: Sequence[object]) -> NDArray[np.generic]:
-    return np.array(["" if value is None else str(value) for value in values], dtype=object).reshape(-1, 1)
+DERIVED: list[Callable[..., Any]] = []
