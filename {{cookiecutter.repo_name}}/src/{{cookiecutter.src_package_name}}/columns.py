@@ -38,6 +38,7 @@ class Column:
     type: type
     kind: Kind
     seen: bool  # whether it is an input of the model by itself
+    optional: bool  # whether a row may be without it
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
@@ -58,6 +59,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 
 def _column(place: str, field: str, info: FieldInfo) -> Column:
     leaves = list(_leaves(info.rebuild_annotation()))
+    optional = NoneType in get_args(info.annotation)
     marks = [leaf for leaf in leaves if isinstance(leaf, Kind)]
     types = {_type(leaf) for leaf in leaves if not isinstance(leaf, Kind) and leaf != ASIDE}
     if types == {int, float}:
@@ -68,7 +70,7 @@ def _column(place: str, field: str, info: FieldInfo) -> Column:
     (kind,) = types
     literal = any(not isinstance(leaf, type | Kind) and leaf != ASIDE for leaf in leaves)
     held = Kind.CATEGORY if literal else KINDS[kind]
-    return Column(info.alias or field, field, kind, marks[-1] if marks else held, ASIDE not in leaves)
+    return Column(info.alias or field, field, kind, marks[-1] if marks else held, ASIDE not in leaves, optional)
 
 
 def _type(leaf: Any) -> Any:
@@ -97,7 +99,7 @@ def _target() -> Column:
         raise Problem(
             f"schema.py: Example adds {names} to Row; only one can be the target: write Annotated[…, ASIDE] for the others"
         )
-    if NoneType in get_args(Example.model_fields[added[0].field].annotation):
+    if added[0].optional:
         raise Problem(f"schema.py: Example.{added[0].field} may be None; take that out, a target is always known")
     return added[0]
 

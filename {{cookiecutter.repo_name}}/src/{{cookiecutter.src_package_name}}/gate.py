@@ -2,6 +2,23 @@
 
 from dataclasses import dataclass
 
+from omegaconf import DictConfig
+
+from .measure import Comparison, Metric
+
+# A served model answers in single precision, so that a smaller gain than this is none.
+TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Against:
+    """The champion's side of a comparison."""
+
+    version: str
+    score: float
+    rows: int  # of the test split, that neither model was fitted on
+    comparison: Comparison
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -11,12 +28,24 @@ class Verdict:
     reason: str
 
 
-def judge(metric: str, more_is_better: bool, challenger: float, champion: float | None, min_gain: float = 0) -> Verdict:
-    """Compare two models' values of one metric on the same test split; without a champion anything is better."""
-    if champion is None:
-        return Verdict(True, f"{metric} {challenger:.4f} on the test split, and no champion that can be compared")
-    gain = challenger - champion if more_is_better else champion - challenger
-    beats = gain > min_gain
-    needed = f" by more than {min_gain:g}" if min_gain else ""
-    words = f"better than the champion's {champion:.4f}{needed}"
-    return Verdict(beats, f"{metric} {challenger:.4f} on the test split is {'' if beats else 'not '}{words}")
+def judge(metric: Metric, score: float, naive: float, against: Against | None, settings: DictConfig) -> Verdict:
+    """Decide by the measures of the challenger, the naive answer and the champion on the test split.
+
+    `score` and `naive` are of the whole split; the champion is compared on rows that it was not fitted on, either.
+    `settings` are those of conf/train.yaml under `gate`.
+    """
+    scored = f"{metric.name} {score:.4f} on the test split"
+    if not metric.gain(score, naive) > TIE and not settings.naive:
+        return Verdict(
+            False, f"{scored} is no better than the naive answer's {naive:.4f}; gate.naive=true promotes it all the same"
+        )
+    if against is None:
+        return Verdict(True, f"{scored}, naive {naive:.4f}, and no champion to compare with")
+    found = against.comparison
+    needed = max(settings.min_gain, TIE * max(1.0, abs(against.score)))
+    beats = found.gain > needed and found.share >= settings.confidence
+    words = f"better than version {against.version}'s {against.score:.4f} on {against.rows} rows new to both"
+    asked = f" by more than {settings.min_gain:g}" if settings.min_gain else ""
+    asked += f" in {settings.confidence:.0%} of resamples" if settings.confidence else ""
+    sure = f"gain {found.gain:+.4f}, 95% interval {found.low:+.4f} to {found.high:+.4f}, in {found.share:.0%} of resamples"
+    return Verdict(beats, f"{scored} is {'' if beats else 'not '}{words}{asked} ({sure})")

@@ -1,23 +1,24 @@
-"""The model: features and estimator in one pipeline, and the measures of what it is worth."""
+"""The pipeline: what becomes of each kind of input, and the estimator behind it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from hydra.utils import get_class
-from sklearn import metrics
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 
+from .columns import TASK
 from .errors import Problem
-from .features import Tensors
-from .predictor import Array, Predicted
-from .schema import FEATURES, TASK
+from .inputs import Tensors, kinds
+from .kinds import Kind
+from .predictor import Array, Outputs
+from .samples import Sample
 
 Report = Callable[[int, Pipeline], None]
 STEPS = 10  # how often a fit reports on its way
@@ -28,108 +29,126 @@ def frame(inputs: Tensors) -> pd.DataFrame:
     return pd.DataFrame({name: column[:, 0] for name, column in inputs.items()})
 
 
-def build(config: Mapping[str, Any], seed: int) -> Pipeline:
-    """Make the unfitted pipeline that a conf/model/*.yaml describes."""
-    if TASK not in config["estimator"]:
-        raise Problem(f"model={config['name']} cannot do {TASK}; take one whose file in conf/model/ can")
-    kind = get_class(config["estimator"][TASK])
-    params = dict(config["params"])
-    if "random_state" in kind().get_params():
-        params["random_state"] = seed
-    numbers = [name for name, kind in FEATURES.items() if kind == "number"]
-    categories = [name for name, kind in FEATURES.items() if kind == "category"]
-    columns = ColumnTransformer(
-        [
-            ("numbers", SimpleImputer(strategy="median", keep_empty_features=True), numbers),
-            ("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), categories),
-        ]
-    )
-    scaler = [("scaler", StandardScaler())] if config["scale"] else []
-    return Pipeline([("columns", columns), *scaler, ("estimator", kind(**params))])
+def classes(truth: Array) -> list[Any] | None:
+    """List the classes of a training target in their order; None for a regression."""
+    return np.unique(truth).tolist() if TASK == "classification" else None
+
+
+def build(config: DictConfig, seed: int) -> Pipeline:
+    """Make the unfitted pipeline that conf/model/ and conf/inputs/ describe.
+
+    Raises Problem if they name an estimator or a step that cannot be made.
+    """
+    settings = config.model
+    if TASK not in settings.estimator:
+        raise Problem(f"model={settings.name} cannot do {TASK}; take one whose file in conf/model/ can")
+    estimator = _make(f"model={settings.name}", {"_target_": settings.estimator[TASK], **settings.params})
+    pipeline = Pipeline([("inputs", ColumnTransformer(list(_inputs(config)), sparse_threshold=0)), ("estimator", estimator)])
+    unset = {name: seed for name, value in pipeline.get_params().items() if name.endswith("random_state") and value is None}
+    return pipeline.set_params(**unset)
+
+
+def _inputs(config: DictConfig) -> Iterator[tuple[str, Any, Any]]:
+    """Give each kind of input its steps; a text has its own, since words are counted column by column."""
+    seen = kinds()
+    for kind in (Kind.NUMBER, Kind.CATEGORY):
+        if names := [name for name in seen if seen[name] == kind]:
+            yield kind.value, _steps(config, kind), names
+    for number, name in enumerate(name for name in seen if seen[name] == Kind.TEXT):
+        yield f"text{number}", _steps(config, Kind.TEXT), name
+
+
+def _steps(config: DictConfig, kind: Kind) -> Pipeline:
+    left_out = config.model.get("without", [])
+    steps = {name: step for name, step in config.inputs[kind].items() if step and name not in left_out}
+    return make_pipeline(*(_make(f"inputs.{kind}.{name}", step) for name, step in steps.items()))
+
+
+def _make(place: str, settings: Mapping[str, Any]) -> Any:
+    """Make an object and those inside of it, as Hydra does; raises Problem with what its maker says."""
+    try:
+        return instantiate(OmegaConf.create({**settings, "_convert_": "all"}))
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise Problem(f"{place} cannot be made: {str(cause).splitlines()[0]}") from error
+
+
+def has_probabilities(pipeline: Pipeline) -> bool:
+    """Say whether a pipeline, fitted or not, can give probabilities."""
+    return TASK == "classification" and hasattr(pipeline, "predict_proba")
 
 
 def fit(
-    pipeline: Pipeline, inputs: Tensors, target: Array, steps: str | None = None, report: Report | None = None
+    pipeline: Pipeline,
+    sample: Sample,
+    settings: DictConfig,
+    watch: Sample | None = None,
+    report: Report | None = None,
 ) -> None:
-    """Fit in place.
+    """Fit in place, to the places of classes in their list, or to numbers.
 
-    With `report`, a model that grows by `steps` (a parameter that counts trees or rounds) is fitted in stages, and
+    With settings.early_stopping, the fit stops after so many rounds without gain on `watch`. With `report`, a model
+    that grows by settings.steps (a parameter that counts trees or rounds) is fitted in stages, and
     report(stage, pipeline) is called after each; it may raise to stop. The outcome is the same as of fitting at once.
+    Raises Problem if the estimator takes no weights, or cannot stop early, where that is asked for.
     """
-    table = frame(inputs)
-    if report is None or steps is None:
-        pipeline.fit(table, target)
-        return
+    table, truth = frame(sample.inputs), _coded(sample.truth, sample.truth)
     transform, estimator = pipeline[:-1], pipeline[-1]
-    prepared = transform.fit_transform(table, target)
+    prepared = transform.fit_transform(table, truth)
+    more: dict[str, Any] = {}
+    if sample.weights is not None:
+        more["sample_weight"] = sample.weights
+        _require(estimator, "sample_weight", "takes no weights of rows: unset weight.column and weight.classes")
+    if (rounds := settings.get("early_stopping")) and watch is not None:
+        known = watch.take(np.isin(watch.truth, sample.truth)) if TASK == "classification" else watch
+        watched = transform.transform(frame(known.inputs)), _coded(known.truth, sample.truth)
+        more |= _stopping(estimator, rounds, *watched)
+    elif report is not None and settings.get("steps"):
+        _fit_in_stages(pipeline, prepared, truth, more, settings.steps, report)
+        return
+    estimator.fit(prepared, truth, **more)
+
+
+def _fit_in_stages(
+    pipeline: Pipeline, prepared: Array, truth: Array, more: Mapping[str, Any], steps: str, report: Report
+) -> None:
+    estimator = pipeline[-1]
     total = estimator.get_params()[steps]
     estimator.set_params(warm_start=True)
     for stage in np.unique(np.linspace(0, total, STEPS + 1, dtype=int)[1:]):
         if stage:
-            estimator.set_params(**{steps: int(stage)}).fit(prepared, target)
+            estimator.set_params(**{steps: int(stage)}).fit(prepared, truth, **more)
             report(int(stage), pipeline)
     estimator.set_params(warm_start=False)
 
 
-def predict(pipeline: Pipeline, inputs: Tensors) -> Predicted:
-    """Predict with a fitted pipeline."""
+def _stopping(estimator: Any, rounds: int, inputs: Array, truth: Array) -> dict[str, Any]:
+    """Set an estimator up to stop early; returns what its fit takes for that, which is each family's own."""
+    taken = inspect.signature(estimator.fit).parameters
+    if "X_val" in taken:  # scikit-learn's histogram gradient boosting
+        estimator.set_params(early_stopping=True, n_iter_no_change=rounds)
+        return {"X_val": inputs, "y_val": truth}
+    _require(estimator, "eval_set", "cannot stop early: set model.early_stopping=null")
+    estimator.set_params(early_stopping_rounds=rounds)  # XGBoost and LightGBM
+    return {"eval_set": [(inputs, truth)]}
+
+
+def _require(estimator: Any, parameter: str, otherwise: str) -> None:
+    if parameter not in inspect.signature(estimator.fit).parameters:
+        raise Problem(f"{type(estimator).__name__} {otherwise}")
+
+
+def _coded(truth: Array, learnt: Array) -> Array:
+    """Give classes as their places among those that are learnt, which is what every estimator takes."""
+    return np.searchsorted(np.unique(learnt), truth) if TASK == "classification" else truth
+
+
+def outputs(pipeline: Pipeline, inputs: Tensors) -> Outputs:
+    """Ask a fitted pipeline; see predictor.Outputs."""
     table = frame(inputs)
     with threadpool_limits(1):  # OpenMP's threads mostly wait for one another where others use the machine too
-        if TASK == "regression":
-            return Predicted(pipeline.predict(table))
-        probabilities = pipeline.predict_proba(table)
-    classes = pipeline.classes_
-    return Predicted(classes[probabilities.argmax(axis=1)], probabilities, tuple(classes.tolist()))
+        if has_probabilities(pipeline):
+            probabilities = pipeline.predict_proba(table)
+            return probabilities.argmax(axis=1), probabilities
+        return pipeline.predict(table), None
 
-
-def _log_loss(truth: Array, said: Predicted) -> float:
-    assert said.probabilities is not None
-    # In single precision a sure prediction may come out a hair above 1.
-    probabilities = np.clip(said.probabilities, 0, 1)
-    return float(metrics.log_loss(truth, probabilities, labels=list(said.classes or ())))
-
-
-def _auc(truth: Array, said: Predicted) -> float:
-    """Area under the ROC curve; of one class against the rest, averaged, where there are more than two."""
-    assert said.probabilities is not None
-    assert said.classes is not None
-    if len(said.classes) == 2:
-        return float(metrics.roc_auc_score(truth == said.classes[1], said.probabilities[:, 1]))
-    return float(metrics.roc_auc_score(truth, said.probabilities, labels=list(said.classes), multi_class="ovr"))
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A measure, and whether more of it is better."""
-
-    measure: Callable[[Array, Predicted], float]
-    more_is_better: bool
-
-
-METRICS: dict[str, dict[str, Metric]] = {
-    "classification": {
-        "accuracy": Metric(lambda truth, said: float(metrics.accuracy_score(truth, said.values)), True),
-        "recall": Metric(lambda truth, said: float(metrics.recall_score(truth, said.values, average="macro")), True),
-        "f1": Metric(lambda truth, said: float(metrics.f1_score(truth, said.values, average="macro")), True),
-        "auc": Metric(_auc, True),
-        "log_loss": Metric(_log_loss, False),
-    },
-    "regression": {
-        "r2": Metric(lambda truth, said: float(metrics.r2_score(truth, said.values)), True),
-        "mae": Metric(lambda truth, said: float(metrics.mean_absolute_error(truth, said.values)), False),
-        "rmse": Metric(lambda truth, said: float(metrics.root_mean_squared_error(truth, said.values)), False),
-    },
-}
-
-
-def evaluate(truth: Array, said: Predicted) -> dict[str, float]:
-    """Measure predictions by every metric of the task."""
-    return {name: metric.measure(truth, said) for name, metric in METRICS[TASK].items()}
-
-
-def objective(names: Mapping[str, str]) -> tuple[str, Metric]:
-    """Look up the metric that decides."""
-    name = names[TASK]
-    if name not in METRICS[TASK]:
-        raise Problem(f"objective.{TASK}={name}: it is one of {', '.join(METRICS[TASK])}")
-    return name, METRICS[TASK][name]

@@ -1,19 +1,28 @@
-"""A saved model, loaded and asked. Needs NumPy and ONNX Runtime only; scikit-learn just for models kept by skops."""
+"""What a saved model is asked and what it answers. Needs NumPy and no training library."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import onnxruntime
-import yaml
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from .errors import Problem
-from .features import Tensors
+from .inputs import INPUTS, Tensors, Values, tensors
 
 Array = NDArray[Any]
+
+# What a format gives for inputs of n rows: labels or values of shape (n,) or (n, 1), and probabilities of shape
+# (n, classes) where the estimator has them. Labels are the places of classes in the card's list.
+Outputs = tuple[Array, Array | None]
+
+
+class Seen(BaseModel):
+    """An input of a model: its kind, and what tells whether today's code still makes it the same way."""
+
+    kind: str
+    fingerprint: str
 
 
 class Card(BaseModel):
@@ -22,90 +31,91 @@ class Card(BaseModel):
     format: str
     task: str
     target: str
-    features: dict[str, str]
-    classes: list[Any] | None
+    columns: dict[str, str]  # what is asked: each column of a row, and its kind
+    inputs: dict[str, Seen]  # what the model sees of them
+    classes: list[Any] | None  # None for a regression
+    positive: Any = None  # of two classes, the one that the threshold is for
+    threshold: float | None = None  # its probability from which on it is predicted; None for the more probable one
+    metrics: dict[str, float] = {}
+    naive: dict[str, float] = {}  # the same measures of the naive answer
+    judged: str | None = None  # where the model that was measured is, if this one was fitted again on all rows
+    data: str  # the version of the prepared tables
+    split: dict[str, Any]  # the rule that parted them
     schema_version: str
-    metrics: dict[str, float]
     run_id: str
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model says of some rows.
+    """What a model predicts for some rows.
 
     `values` has shape (rows,): classes or numbers. `probabilities` has shape (rows, classes), in the order of
-    `classes`; both are None for a regression.
+    `classes`; it is None for a regression, and for a classifier that gives none.
     """
 
     values: Array
     probabilities: Array | None = None
     classes: Sequence[Any] | None = None
 
+    def take(self, rows: Array | slice) -> "Predicted":
+        """Give the predictions for some of the rows."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return Predicted(self.values[rows], probabilities, self.classes)
 
-class Predictor(Protocol):
-    """A loaded model."""
-
-    card: Card
-
-    def predict(self, inputs: Tensors) -> Predicted:
-        """Predict for arrays of shape (rows, 1), one for each of the card's features."""
+    def of(self, label: Any) -> Array:
+        """Give the probability of one class, shape (rows,); zeros for a class that the model does not know."""
+        assert self.probabilities is not None, "this model gives no probabilities"
+        known = list(self.classes or ())
+        return self.probabilities[:, known.index(label)] if label in known else np.zeros(len(self.values))
 
 
-class OnnxPredictor:
-    """A model in ONNX Runtime."""
+class Predictor:
+    """A model that is ready to be asked, whatever it is kept as."""
 
-    def __init__(self, file: Path, card: Card, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+    def __init__(self, card: Card, outputs: Callable[[Tensors], Outputs]) -> None:
         self.card = card
-        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._outputs = outputs
 
-    def predict(self, inputs: Tensors) -> Predicted:
-        """Predict; class and probabilities come from one pass."""
-        outputs = self._session.run(None, {name: inputs[name] for name in self.card.features})
-        if self.card.classes is None:
-            return Predicted(outputs[0].reshape(-1))
-        return Predicted(outputs[0], outputs[1], self.card.classes)
+    def deciding(self, threshold: Mapping[str, Any]) -> "Predictor":
+        """Give the same model with another threshold, as a card keeps it."""
+        return Predictor(self.card.model_copy(update=dict(threshold)), self._outputs)
 
+    def predict(self, columns: Mapping[str, Values]) -> Predicted:
+        """Predict for columns of rows, as data.columns and columns.of_rows give them."""
+        return self.predict_inputs(tensors(columns, self.card.inputs))
 
-class SkopsPredictor:
-    """A scikit-learn pipeline kept by skops, which loads the trusted types and no others."""
-
-    def __init__(self, file: Path, card: Card, trusted: Sequence[str]) -> None:
-        import skops.io
-
-        strangers = sorted(set(skops.io.get_untrusted_types(file=file)) - set(trusted))
-        if strangers:
-            raise Problem(f"{file.name} holds types that are not trusted: {', '.join(strangers)}; see conf/export.yaml")
-        self.card = card
-        self._pipeline = skops.io.load(file, trusted=list(trusted))
-
-    def predict(self, inputs: Tensors) -> Predicted:
-        """Predict as the fitted pipeline does."""
-        from .model import predict
-
-        return predict(self._pipeline, inputs)
+    def predict_inputs(self, inputs: Tensors) -> Predicted:
+        """Predict for arrays of shape (rows, 1), one for each of the card's inputs."""
+        labels, probabilities = self._outputs({name: inputs[name] for name in self.card.inputs})
+        return decide(self.card, labels, probabilities)
 
 
-def load(folder: Path, threads: int = 1, trusted: Sequence[str] = ()) -> Predictor:
-    """Load a model from a folder that MLflow laid out; the card is in its MLmodel file.
+def decide(card: Card, labels: Array, probabilities: Array | None) -> Predicted:
+    """Say what is predicted: the most probable class or, with a threshold, the positive one from there on."""
+    if card.classes is None:
+        return Predicted(labels.reshape(-1))
+    classes = np.asarray(card.classes)
+    if probabilities is None:
+        return Predicted(classes[labels.reshape(-1)], None, card.classes)
+    if card.threshold is None:
+        return Predicted(classes[probabilities.argmax(axis=1)], probabilities, card.classes)
+    positive = card.classes.index(card.positive)
+    reached = probabilities[:, positive] >= card.threshold
+    return Predicted(np.where(reached, classes[positive], classes[1 - positive]), probabilities, card.classes)
 
-    `threads` is for ONNX Runtime, 0 for one per processor. Raises Problem if the folder holds no such model, or one of
-    types that are not trusted.
-    """
-    described = folder / "MLmodel"
-    if not described.exists():
-        raise Problem(f"{folder} holds no model: there is no MLmodel file in it")
-    card = Card.model_validate(yaml.safe_load(described.read_text())["metadata"])
-    if card.format == "skops":
-        return SkopsPredictor(folder / "model.skops", card, trusted)
-    return OnnxPredictor(folder / "model.onnx", card, threads)
 
-
-def require_features(card: Card, known: dict[str, Any]) -> None:
-    """Refuse a model that was trained on other features than the schema's."""
-    if card.features != known:
+def require_inputs(card: Card) -> None:
+    """Refuse a model that has an input which today's code does not make, or makes in another way."""
+    gone = [name for name in card.inputs if name not in INPUTS]
+    changed = [
+        name
+        for name, seen in card.inputs.items()
+        if name in INPUTS and (INPUTS[name].kind, INPUTS[name].fingerprint) != (seen.kind, seen.fingerprint)
+    ]
+    faults = [f"{', '.join(gone)}: not made any more"] if gone else []
+    faults += [f"{', '.join(changed)}: made in another way"] if changed else []
+    if faults:
         raise Problem(
-            f"the model was trained on {', '.join(card.features)}; schema.py says {', '.join(known)}: train a new one"
+            f"the model has inputs that this code does not make as it was trained on ({'; '.join(faults)}). Take the "
+            "code that trained it, or train a new model"
         )

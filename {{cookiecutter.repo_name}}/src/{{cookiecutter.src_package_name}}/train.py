@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import polars as pl
 from omegaconf import DictConfig
-from sklearn.pipeline import Pipeline
 
-from . import data, export, model, plots, prepared, storage
+from . import challenger, explain, formats, gate, measure, metrics, model, naive, plots, rival, storage, tables
+from .challenger import Challenger
 from .cli import command, resolved
+from .columns import TASK
 from .errors import Problem
-from .features import tensors
-from .gate import Verdict, judge
-from .predictor import Card, load, require_features
-from .prepared import Manifest
-from .registry import Claim, Registry, Run
-from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
+from .gate import Verdict
+from .measure import Metric
+from .samples import Sample, balanced, sample
+from .tables import Manifest
+from .tracking import Run, Tracker
+from .versions import Claim, Versions
+
+STRONGEST = 4  # inputs whose effect is drawn
 
 
 @dataclass(frozen=True)
@@ -31,128 +33,28 @@ class Outcome:
     verdict: Verdict
 
 
-def fit(pipeline: Pipeline, table: pl.DataFrame, steps: str | None = None, report: model.Report | None = None) -> None:
-    """Fit a pipeline on a table; see model.fit for `steps` and `report`."""
-    model.fit(pipeline, tensors(data.columns(table)), data.target(table), steps, report)
+def train(config: DictConfig, tracker: Tracker, versions: Versions, parent: str | None = None) -> Outcome:
+    """Fit, measure, record, register and judge the configured model.
 
+    Raises Problem, before anything is fitted or recorded, if the settings or the data cannot lead to a verdict.
+    """
+    pipeline = model.build(config, config.seed)
+    formats.find(config.export.format)
+    manifest, prepared = tables.read(storage.locate(config.storage.root, config.data.prepared))
+    samples = {name: sample(table, config.weight.column) for name, table in prepared.items()}
+    metric = decisive(config, model.has_probabilities(pipeline))
+    naive_metrics = measure_naive(metric, samples, manifest)
+    since = datetime.now(UTC)
+    champion = rival.call(versions, config, manifest, prepared["test"])
 
-def train(config: DictConfig, registry: Registry, parent: str | None = None) -> Outcome:
-    """Fit, measure, record, register and judge the configured model."""
-    model.objective(config.objective)  # refuses a measure that there is not, before anything is recorded
-    pipeline = model.build(config.model, config.seed)
-    manifest, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
-    run_id = registry.create(config.model.name, parent=parent)
-    print(f"run {registry.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
-    with registry.record(run_id) as run:
+    run_id = tracker.create(config.model.name, parent=parent)
+    print(f"run {tracker.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
+    with tracker.record(run_id) as run, tempfile.TemporaryDirectory() as folder:
         run.configuration(resolved(config))
         run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
-        fit(pipeline, tables["train"])
-        metrics = _measure(run, pipeline, config, tables)
-        card = _card(config, pipeline, metrics, run.id)
-        version, difference = _keep(pipeline, card, config, registry, tables["valid"])
-        run.metrics({"export_difference": difference})
-        verdict = _judge(config, registry, version, card, (manifest, tables["test"]))
-        run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
-    return Outcome(run.id, version, metrics, verdict)
-
-
-def _measure(run: Run, pipeline: Pipeline, config: DictConfig, tables: Mapping[str, pl.DataFrame]) -> dict[str, float]:
-    """Measure on the validation and test splits, and draw what the figures stand for."""
-    metrics: dict[str, float] = {}
-    for name in ("valid", "test"):
-        inputs, truth = tensors(data.columns(tables[name])), data.target(tables[name])
-        said = model.predict(pipeline, inputs)
-        metrics |= {f"{name}_{metric}": value for metric, value in model.evaluate(truth, said).items()}
-        if name == "test":
-            run.figure(plots.quality(truth, said), "quality")
-        else:
-            run.figure(plots.importance(pipeline, inputs, truth, config.seed), "importance")
-    run.metrics(metrics)
-    return metrics
-
-
-def _card(config: DictConfig, pipeline: Pipeline, metrics: dict[str, float], run_id: str) -> Card:
-    if config.export.format not in ("onnx", "skops"):
-        raise Problem(f"export.format={config.export.format}: it is either onnx or skops")
-    return Card(
-        format=config.export.format,
-        task=TASK,
-        target=TARGET,
-        features=dict(FEATURES),
-        classes=pipeline.classes_.tolist() if TASK == "classification" else None,
-        schema_version=VERSION,
-        metrics=metrics,
-        run_id=run_id,
-    )
-
-
-def _keep(
-    pipeline: Pipeline, card: Card, config: DictConfig, registry: Registry, valid: pl.DataFrame
-) -> tuple[str, float]:
-    """Record the model, prove the record equal to what was fitted, and register it; returns version and difference."""
-    trusted = list(config.export.trusted)
-    kept = export.to_onnx(pipeline) if card.format == "onnx" else export.audit(pipeline, trusted)
-    example = tensors({name: [value] for name, value in EXAMPLE.items()})
-    address = registry.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
-    inputs = tensors(data.columns(valid))
-    with tempfile.TemporaryDirectory() as folder:
-        saved = load(registry.fetch(address, Path(folder)), trusted=trusted).predict(inputs)
-    difference = export.prove_equal(saved, model.predict(pipeline, inputs))
-    return registry.register(address), difference
-
-
-def _judge(
-    config: DictConfig, registry: Registry, version: str, card: Card, tested: tuple[Manifest, pl.DataFrame]
-) -> Verdict:
-    """Put the new version to the gate, and promote it if it passes."""
-    name, metric = model.objective(config.objective)
-    (manifest, test), score, since = tested, card.metrics[f"test_{name}"], datetime.now(UTC)
-    champion = registry.champion()
-    current = _score(config, registry, champion, test, metric) if champion else None
-    verdict = judge(name, metric.more_is_better, score, current, config.gate.min_gain)
-    if verdict.promote:
-        claim = Claim(
-            score=score,
-            sign=1 if metric.more_is_better else -1,
-            reason=verdict.reason,
-            over=champion,
-            data=manifest.version,
-            since=since,
-        )
-        holder = registry.promote(version, claim)
-        if holder != version:
-            return Verdict(False, f"{verdict.reason}; version {holder}, trained at the same time, is better still")
-    return verdict
-
-
-def _score(
-    config: DictConfig, registry: Registry, version: str, test: pl.DataFrame, metric: model.Metric
-) -> float | None:
-    """Measure the champion on today's test split; None if it was trained for another schema."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"models:/{registry.name}/{version}"
-        champion = load(registry.fetch(address, Path(folder)), trusted=list(config.export.trusted))
-        try:
-            require_features(champion.card, FEATURES)
-        except Problem:
-            return None
-        return metric.measure(data.target(test), champion.predict(tensors(data.columns(test))))
-
-
-@command("train")
-def main(config: DictConfig) -> None:
-    """Train, and say what came of it."""
-    registry = Registry(**config.tracking)
-    report(train(config, registry), registry)
-
-
-def report(outcome: Outcome, registry: Registry) -> None:
-    """Print measures and verdict."""
-    for name in model.METRICS[TASK]:
-        print(f"{name:18} valid {outcome.metrics[f'valid_{name}']:.4f}   test {outcome.metrics[f'test_{name}']:.4f}")
-    done = f"promoted to {registry.alias}" if outcome.verdict.promote else f"kept, not promoted to {registry.alias}"
-    print(f"{registry.name} version {outcome.version}: {done}: {outcome.verdict.reason}")
-
-
-if __name__ == "__main__":
-    main()
+        rows = balanced(samples["train"], config.weight.classes)
+        challenger.fit(pipeline, rows, config, watch=samples["valid"])
+        card = challenger.describe(config, manifest, samples["train"], run_id)
+        made = challenger.challenge(pipeline, card, samples, Path(folder) / "model", config)
+        ...
+    return Outcome(run_id, version, made.metrics, verdict)

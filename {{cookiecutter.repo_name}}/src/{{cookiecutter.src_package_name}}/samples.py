@@ -1,0 +1,63 @@
+"""Rows to learn from or to measure by, as arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from sklearn.utils.class_weight import compute_sample_weight
+
+from . import data
+from .columns import EXTRA, TASK
+from .errors import Problem
+from .inputs import Tensors, tensors
+from .predictor import Array
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of shape (rows, 1) each, and the truth and weights of shape (rows,)."""
+
+    inputs: Tensors
+    truth: Array
+    weights: Array | None = None
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.truth)
+
+    def take(self, rows: Array | slice) -> "Sample":
+        """Give some of the rows."""
+        inputs = {name: values[rows] for name, values in self.inputs.items()}
+        return Sample(inputs, self.truth[rows], None if self.weights is None else self.weights[rows])
+
+
+def sample(table: pl.DataFrame, weight: str | None = None) -> Sample:
+    """Make a sample of a prepared table, with the weights of a column that Example declares."""
+    if weight is not None and weight not in EXTRA:
+        raise Problem(f"weight.column={weight}: Example declares no such column; it has {', '.join(EXTRA)}")
+    weights = None if weight is None else table[weight].cast(pl.Float64).to_numpy()
+    if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise Problem(f"weight.column={weight}: a weight is missing, below 0 or infinite; say so in Example's field")
+    return Sample(tensors(data.columns(table)), data.target(table), weights)
+
+
+def balanced(rows: Sample, classes: str | None) -> Sample:
+    """Weigh rows as weight.classes says: `balanced` makes each class count as much as any other."""
+    if classes is None:
+        return rows
+    if classes != "balanced" or TASK != "classification":
+        raise Problem(f"weight.classes={classes}: it is null or, for classes, balanced")
+    weights = compute_sample_weight("balanced", rows.truth)
+    return replace(rows, weights=weights if rows.weights is None else weights * rows.weights)
+
+
+def folds(rows: Sample, places: Array, count: int, ordered: bool) -> Iterator[tuple[Sample, Sample]]:
+    """Part a sample for cross-validation into what is learnt from and what is measured by, `count` times.
+
+    `places` numbers each row's fold, shape (rows,). Where rows follow one another in time (`ordered`), a fold is
+    measured by what stands before it only, so the first one is never measured.
+    """
+    for fold in range(1 if ordered else 0, count):
+        before = places < fold if ordered else places != fold
+        yield rows.take(before), rows.take(places == fold)
