@@ -5,9 +5,9 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from .features import Tensors, tensors
+from .columns import of_rows
 from .predictor import Predicted, Predictor
-from .schema import FEATURES, Row
+from .schema import Row
 
 
 class Full(Exception):
@@ -51,7 +51,7 @@ class Batcher:
             requests = self._take()
             try:
                 rows = [row for request, _ in requests for row in request]
-                said = await loop.run_in_executor(self._thread, self._call, rows)
+                predicted = await loop.run_in_executor(self._thread, self._call, rows)
             except Exception as error:  # whatever it is, it belongs to the requests and not to this task
                 for _, future in requests:
                     if not future.done():
@@ -60,7 +60,7 @@ class Batcher:
             start = 0
             for request, future in requests:
                 if not future.done():  # a client that has gone takes its future with it
-                    future.set_result(_part(said, start, start + len(request)))
+                    future.set_result(predicted.take(slice(start, start + len(request))))
                 start += len(request)
         self._task = None
 
@@ -77,14 +77,8 @@ class Batcher:
         return taken
 
     def _call(self, rows: list[Row]) -> Predicted:
-        inputs: Tensors = tensors({name: [getattr(row, name) for row in rows] for name in FEATURES})
-        return self._predictor.predict(inputs)
+        return self._predictor.predict(of_rows(rows))
 
     def close(self) -> None:
         """Let go of the thread, once nothing is waiting."""
         self._thread.shutdown()
-
-
-def _part(said: Predicted, start: int, stop: int) -> Predicted:
-    probabilities = None if said.probabilities is None else said.probabilities[start:stop]
-    return Predicted(said.values[start:stop], probabilities, said.classes)

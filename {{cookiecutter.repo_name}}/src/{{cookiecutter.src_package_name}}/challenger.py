@@ -1,6 +1,7 @@
 """A model on its way to the gate: fitted, kept, proven to answer as it was fitted, and measured as it will be served."""
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from threading import Event, Thread
 
 import numpy as np
 from omegaconf import DictConfig
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
@@ -15,11 +17,12 @@ from . import formats, measure, model
 from .columns import COLUMNS, TARGET, TASK, VERSION, label
 from .errors import Problem
 from .inputs import INPUTS
-from .measure import METRICS, Metric
+from .measure import Metric
+from .metrics import METRICS
+from .plan import Plan
 from .predictor import Card, Predicted, Predictor, Seen
 from .proof import awkward, prove_equal
-from .samples import Sample
-from .tables import Manifest
+from .samples import Sample, balanced
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
@@ -32,34 +35,62 @@ class Challenger:
     folder: Path
     test: Predicted  # for the test split
     metrics: dict[str, float]  # by split and metric, such as test_accuracy
+    objective: str
     difference: float  # between what is kept and what was fitted
 
+    @property
+    def card(self) -> Card:
+        """The card as it is delivered, with the measures."""
+        return self.predictor.card
 
-def describe(config: DictConfig, manifest: Manifest, train: Sample, run_id: str) -> Card:
-    """Write the card of a model that is to be trained."""
-    return Card(
-        format=config.export.format,
-        task=TASK,
-        target=TARGET,
-        columns={name: column.kind.value for name, column in COLUMNS.items()},
-        inputs={name: Seen(kind=made.kind.value, fingerprint=made.fingerprint) for name, made in INPUTS.items()},
-        classes=model.classes(train.truth),
-        data=manifest.version,
-        split=manifest.split.model_dump(mode="json"),
-        schema_version=VERSION,
-        run_id=run_id,
-    )
+    @property
+    def score(self) -> float:
+        """What it is worth by the objective on the test split."""
+        return self.metrics[f"test_{self.objective}"]
+
+
+def make(planned: Plan, config: DictConfig, run_id: str, folder: Path) -> Challenger:
+    """Fit the configured model, keep it in a folder, choose its threshold, and measure what was kept.
+
+    Raises Problem if it cannot be kept, answers otherwise than it was fitted, or has no value by the objective.
+    """
+    pipeline, samples = model.build(config, config.seed), planned.samples
+    fit(pipeline, samples["train"], config, samples["valid"])
+    card = describe(planned, config, run_id, model.has_probabilities(pipeline))
+    predictor, difference = keep(pipeline, card, samples["valid"], folder, config)
+    predictor = predictor.with_card(_threshold(predictor, samples["valid"], config))
+    predicted = {name: predictor.predict_inputs(samples[name].inputs) for name in ("valid", "test")}
+    metrics = {
+        f"{name}_{metric}": value
+        for name, found in predicted.items()
+        for metric, value in measure.evaluate(planned.metrics, samples[name].truth, found).items()
+    }
+    objective = planned.objective.name
+    for name in predicted:
+        if f"{name}_{objective}" not in metrics:
+            raise Problem(f"{objective} is no number for what this model predicts on the {name} split: nothing to judge by")
+    predictor = predictor.with_card({"metrics": metrics, "naive": planned.naive})
+    formats.describe(folder, predictor.card)
+    return Challenger(predictor, folder, predicted["test"], metrics, objective, difference)
 
 
 def fit(pipeline: Pipeline, rows: Sample, config: DictConfig, watch: Sample | None = None) -> None:
-    """Fit in place, with a sign of how far it is."""
-    with tqdm(desc=f"fitting {config.model.name}", unit=" steps", disable=None, delay=1) as bar, _ticking(bar):
+    """Fit in place, with a sign of how far it is, and a line if the fit did not converge."""
+    weighted = balanced(rows, config.weight.classes)
+    with (
+        tqdm(desc=f"fitting {config.model.name}", unit=" steps", disable=None, delay=1) as bar,
+        _ticking(bar),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
 
         def report(stage: int, _: Pipeline) -> None:
             bar.total = config.model.params[config.model.steps]
             bar.update(stage - bar.n)
 
-        model.fit(pipeline, rows, config.model, watch, None if bar.disable else report)
+        model.fit(pipeline, weighted, config.model, watch, None if bar.disable else report)
+    if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+        print("the fit stopped before it converged: raise the estimator's number of iterations in model.params")
 
 
 @contextmanager
@@ -80,6 +111,23 @@ def _ticking(bar: "tqdm[None]") -> Iterator[None]:
         thread.join()
 
 
+def describe(planned: Plan, config: DictConfig, run_id: str, probabilities: bool) -> Card:
+    """Write the card of a model that was trained as planned."""
+    return Card(
+        format=config.export.format,
+        task=TASK,
+        target=TARGET,
+        columns={name: column.kind.value for name, column in COLUMNS.items()},
+        inputs={name: Seen(kind=made.kind.value, fingerprint=made.fingerprint) for name, made in INPUTS.items()},
+        classes=planned.learnt,
+        probabilities=probabilities,
+        data=planned.manifest.version,
+        split=planned.manifest.split.model_dump(mode="json"),
+        schema_version=VERSION,
+        run_id=run_id,
+    )
+
+
 def keep(pipeline: Pipeline, card: Card, rows: Sample, folder: Path, config: DictConfig) -> tuple[Predictor, float]:
     """Keep a fitted pipeline in a folder and load it from there.
 
@@ -89,25 +137,10 @@ def keep(pipeline: Pipeline, card: Card, rows: Sample, folder: Path, config: Dic
     trusted = list(config.export.trusted)
     formats.save(pipeline, card, folder, rows.take(slice(0, 1)).inputs, trusted)
     read = formats.find(card.format).read(folder, 1, trusted)
-    difference = 0.0
-    for inputs in (rows.inputs, awkward(rows.inputs)):
-        difference = max(difference, prove_equal(read(inputs), model.outputs(pipeline, inputs)))
+    difference = max(
+        prove_equal(read(inputs), model.outputs(pipeline, inputs)) for inputs in (rows.inputs, awkward(rows.inputs))
+    )
     return Predictor(card, read), difference
-
-
-def challenge(
-    pipeline: Pipeline, card: Card, samples: Mapping[str, Sample], folder: Path, config: DictConfig
-) -> Challenger:
-    """Keep a fitted pipeline, choose its threshold on the validation split, and measure what was kept."""
-    predictor, difference = keep(pipeline, card, samples["valid"], folder, config)
-    predictor = predictor.deciding(_threshold(predictor, samples["valid"], config))
-    metrics: dict[str, float] = {}
-    for name in ("valid", "test"):
-        predicted = predictor.predict_inputs(samples[name].inputs)
-        usable = measure.usable(TASK, predicted.probabilities is not None)
-        measured = measure.evaluate(usable, samples[name].truth, predicted)
-        metrics |= {f"{name}_{metric}": value for metric, value in measured.items()}
-    return Challenger(predictor, folder, predicted, metrics, difference)
 
 
 def _threshold(predictor: Predictor, valid: Sample, config: DictConfig) -> dict[str, object]:
@@ -116,8 +149,7 @@ def _threshold(predictor: Predictor, valid: Sample, config: DictConfig) -> dict[
     if at is None:
         return {}
     classes = predictor.card.classes or []
-    predicted = predictor.predict_inputs(valid.inputs)
-    if len(classes) != 2 or predicted.probabilities is None:
+    if len(classes) != 2 or not predictor.card.probabilities:
         raise Problem(f"threshold.at={at}: a threshold takes two classes and their probabilities; set it to null")
     names = {label(value): value for value in classes}
     if positive is not None and label(positive) not in names:
@@ -133,8 +165,8 @@ def _threshold(predictor: Predictor, valid: Sample, config: DictConfig) -> dict[
 
 
 def _best_threshold(predictor: Predictor, metric: Metric, valid: Sample, positive: object) -> float:
-    def value(threshold: float) -> float:
-        deciding = predictor.deciding({"threshold": threshold, "positive": positive})
+    def gain(threshold: float) -> float:
+        deciding = predictor.with_card({"threshold": threshold, "positive": positive})
         return float(metric.gain(metric.measure(valid.truth, deciding.predict_inputs(valid.inputs)), 0))
 
-    return float(max(THRESHOLDS, key=value))
+    return float(max(THRESHOLDS, key=gain))

@@ -3,6 +3,7 @@
 import functools
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
         @functools.wraps(main)
         def stoppable() -> None:
             signal.signal(signal.SIGTERM, _stop)
+            # Libraries warn those who program with them; what matters to others, modules here say in a line.
+            warnings.simplefilter("ignore")
             run()
 
         return stoppable

@@ -5,7 +5,6 @@ interrupted goes on with the first part that is missing. Where the inbox is larg
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,12 +18,13 @@ from tqdm import tqdm
 
 from . import data, storage
 from .cli import command
+from .columns import COLUMNS, label
 from .data import Fault
 from .errors import Problem
-from .features import tensors
-from .predictor import Predictor, load, require_features
-from .registry import Registry
-from .schema import FEATURES, Row
+from .predictor import Predictor, require_inputs
+from .schema import Row
+from .tracking import Tracker
+from .versions import Versions
 
 
 class Source(BaseModel):
@@ -57,7 +57,7 @@ def infer(config: DictConfig, predictor: Predictor, model: str) -> Iterator[tupl
         if _shard(item.name, count) != index:
             continue
         file = storage.fetch(item)
-        data.require(Row.model_fields, file, config.data.missing)
+        data.require(COLUMNS, file, config.data.missing)
         folder = locate(config.data.predictions) / item.name
         state = _resume(folder, Source(sha256=storage.digest(file), model=model, batch_rows=config.batch_rows))
         if state.done:
@@ -111,31 +111,29 @@ def _score(file: Path, folder: storage.Location, state: State, predictor: Predic
 
 def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: str) -> pl.DataFrame:
     """Put predictions, probabilities and the model's name beside the rows' ids."""
-    said = predictor.predict(tensors(data.columns(table)))
+    predicted = predictor.predict(data.columns(table))
     ids = [table[id_column]] if id_column in table.columns else []
-    scored = pl.DataFrame([*ids, pl.Series("prediction", said.values.tolist())])
-    if said.probabilities is not None:
-        columns = [f"probability_{label}" for label in said.classes or ()]
-        scored = scored.hstack(pl.DataFrame(np.asarray(said.probabilities, np.float32), schema=columns))
+    scored = pl.DataFrame([*ids, pl.Series("prediction", predicted.values.tolist())])
+    if predicted.probabilities is not None:
+        names = [f"probability_{label(each)}" for each in predicted.classes or ()]
+        scored = scored.hstack(pl.DataFrame(np.asarray(predicted.probabilities, np.float32), schema=names))
     return scored.with_columns(pl.lit(model).alias("model"))
 
 
 @command("infer")
 def main(config: DictConfig) -> None:
-    """Score with the champion, and say what came of it."""
-    registry = Registry(**config.tracking)
-    name, version = registry.resolve(f"models:/{registry.name}@{registry.alias}")
-    with tempfile.TemporaryDirectory() as folder:
-        fetched, threads = registry.fetch(f"models:/{name}/{version}", Path(folder)), config.threads or cpu_count()
-        predictor = load(fetched, threads, list(config.export.trusted))
-        require_features(predictor.card, FEATURES)
-        file = None
-        for file, state, worked in infer(config, predictor, f"{name}/{version}"):
-            done = "scored" if worked else "already scored"
-            scored = state.rows - state.rejected
-            print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
-        if file is None:
-            print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
+    """Score with the champion, and print what came of it."""
+    tracker = Tracker(config.tracking.uri, config.tracking.experiment)
+    versions = Versions(tracker, config.tracking.model, config.tracking.alias)
+    champion = versions.load(versions.address, config.threads or cpu_count(), list(config.export.trusted))
+    require_inputs(champion.predictor.card)
+    file = None
+    for file, state, worked in infer(config, champion.predictor, f"{champion.name}/{champion.version}"):
+        done = "scored" if worked else "already scored"
+        scored = state.rows - state.rejected
+        print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
+    if file is None:
+        print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
 
 
 if __name__ == "__main__":

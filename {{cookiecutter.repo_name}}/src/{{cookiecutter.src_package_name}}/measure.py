@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import Problem
 from .predictor import Array, Predicted
 
 Task = Literal["classification", "regression"]
@@ -54,16 +53,9 @@ def metric(task: Task, *, best: Literal["high", "low"], probabilities: bool = Fa
     return keep
 
 
-def objective(names: Mapping[str, str], task: Task) -> Metric:
-    """Look up the metric that decides; raises Problem if there is none of that name."""
-    if names[task] not in METRICS[task]:
-        raise Problem(f"objective.{task}={names[task]}: it is one of {', '.join(METRICS[task])}")
-    return METRICS[task][names[task]]
-
-
-def usable(task: Task, probabilities: bool) -> dict[str, Metric]:
-    """Give the metrics of a task that a model can be measured by."""
-    return {name: metric for name, metric in METRICS[task].items() if probabilities or not metric.probabilities}
+def usable(metrics: Mapping[str, Metric], probabilities: bool) -> dict[str, Metric]:
+    """Give the metrics that a model can be measured by, with probabilities or without."""
+    return {name: metric for name, metric in metrics.items() if probabilities or not metric.probabilities}
 
 
 def evaluate(metrics: Mapping[str, Metric], truth: Array, predicted: Predicted) -> dict[str, float]:

@@ -8,7 +8,6 @@ one for each row if the measure is their mean.
 import numpy as np
 from sklearn import metrics as sklearn
 
-from .columns import TASK
 from .measure import METRICS, metric
 from .predictor import Array, Predicted
 
@@ -70,4 +69,4 @@ def rmse(truth: Array, predicted: Predicted) -> float:
     return float(np.sqrt(np.mean((truth - predicted.values) ** 2)))
 
 
-__all__ = ["METRICS", "TASK"]
+__all__ = ["METRICS"]

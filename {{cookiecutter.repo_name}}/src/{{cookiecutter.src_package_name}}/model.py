@@ -17,7 +17,7 @@ from .columns import TASK
 from .errors import Problem
 from .inputs import Tensors, kinds
 from .kinds import Kind
-from .predictor import Array, Outputs
+from .predictor import Array, Outputs, Predicted, decide
 from .samples import Sample
 
 Report = Callable[[int, Pipeline], None]
@@ -152,3 +152,8 @@ def outputs(pipeline: Pipeline, inputs: Tensors) -> Outputs:
             return probabilities.argmax(axis=1), probabilities
         return pipeline.predict(table), None
 
+
+
+def predict(pipeline: Pipeline, inputs: Tensors, learnt: list[Any] | None) -> Predicted:
+    """Predict with a pipeline that was fitted to these classes, or to numbers."""
+    return decide(learnt, *outputs(pipeline, inputs))

@@ -1,14 +1,17 @@
 """The naive answer, which a model has to beat: what the training split says when nobody looks at the inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from .columns import label
+from .errors import Problem
 from .measure import Metric
 from .predictor import Array, Predicted
 
 
-def answers(truth: Array, classes: list[object] | None, last: float | None = None) -> list[Predicted]:
+def answers(truth: Array, classes: Sequence[Any] | None, last: float | None = None) -> list[Predicted]:
     """Give the naive answers that a training target stands for, each as a prediction for one row.
 
     For classes: the most frequent one, with the shares of all as probabilities. For numbers: mean and median, and the
@@ -21,14 +24,29 @@ def answers(truth: Array, classes: list[object] | None, last: float | None = Non
     return [Predicted(np.asarray(classes)[[shares.argmax()]], shares[None, :], classes)]
 
 
-def evaluate(metrics: Mapping[str, Metric], truth: Array, given: list[Predicted]) -> dict[str, float]:
+def evaluate(metrics: Mapping[str, Metric], truth: Array, given: Sequence[Predicted]) -> dict[str, float]:
     """Measure the naive answers on some rows: by each metric the one that is hardest to beat.
 
-    NaN where the metric is not defined on these rows.
+    NaN where a metric is not defined on these rows.
     """
     rows = np.zeros(len(truth), dtype=np.int64)
-    return {name: _best(metric, [metric.measure(truth, one.take(rows)) for one in given]) for name, metric in metrics.items()}
+    answers = [one.take(rows) for one in given]
+    return {name: _best(metric, [metric.measure(truth, one) for one in answers]) for name, metric in metrics.items()}
 
 
 def _best(metric: Metric, values: list[float]) -> float:
     return max(values) if metric.best == "high" else min(values)
+
+
+def undefined(name: str, split: str, truth: Array, classes: Sequence[Any] | None) -> str:
+    """Say that a metric has no value on a split and, if a class is absent from it, which."""
+    absent = [label(each) for each in classes or () if not (truth == each).any()]
+    reason = f": no row of class {', '.join(absent)} is in it" if absent else ""
+    return f"{name} is not defined on the {split} split{reason}"
+
+
+def require(metric: Metric, values: Mapping[str, float], split: str, truth: Array, classes: Sequence[Any] | None) -> None:
+    """Refuse to let a metric decide that is not defined on a split."""
+    if not np.isfinite(values[metric.name]):
+        said = undefined(metric.name, split, truth, classes)
+        raise Problem(f"{said}; take another objective, or another split (docs/guide/split.md)")

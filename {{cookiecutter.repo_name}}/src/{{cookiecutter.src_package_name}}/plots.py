@@ -1,7 +1,6 @@
 """Figures that say more than the numbers in them, and can be read with many classes and many inputs."""
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +8,36 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
+from . import explain
+from .challenger import Challenger
 from .columns import TARGET, TASK, label
 from .explain import Curve, Worth
 from .kinds import Kind
+from .plan import Plan
 from .predictor import Array, Predicted
 
+STRONGEST = 3  # inputs whose effect is drawn
 FEW = 12  # classes whose counts can be written into a square each
 SHOWN = 20  # inputs, or confusions, at most
 LINES = 6  # classes in one plot of curves, at most
+
+
+def draw(made: Challenger, planned: Plan, seed: int) -> Iterator[tuple[str, Figure]]:
+    """Draw a challenger, figure by figure, each with its name."""
+    test, valid, metric = planned.samples["test"], planned.samples["valid"], planned.objective
+    name = f"test_{metric.name}"
+    measured = f"{metric.name} {made.metrics.get(name, np.nan):.4f}, naive answer {planned.naive[name]:.4f}"
+    yield "quality", quality(test.truth, made.test, measured)
+    found = explain.worths(made.predictor, valid, metric, seed)
+    yield "importance", importance(found, metric.name)
+    followed = [explain.dependence(made.predictor, valid, worth.name, seed) for worth in found[:STRONGEST]]
+    if drawn := [curve for curve in followed if len(curve.values)]:
+        yield "dependence", dependence(drawn)
+    classes, card = made.card.classes, made.card
+    if classes is not None and len(classes) == 2 and made.test.probabilities is not None:
+        positive = classes[1] if card.threshold is None else card.positive
+        if 0 < np.mean(test.truth == positive) < 1:
+            yield "curves", curves(test.truth, made.test, positive, card.threshold)
 
 
 def quality(truth: Array, predicted: Predicted, measured: str) -> Figure:
@@ -131,7 +152,7 @@ def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float |
 
 
 def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else f"{''.join(islice(name, most - 1))}…"
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _canvas() -> tuple[Figure, Any]:

@@ -34,6 +34,7 @@ class Card(BaseModel):
     columns: dict[str, str]  # what is asked: each column of a row, and its kind
     inputs: dict[str, Seen]  # what the model sees of them
     classes: list[Any] | None  # None for a regression
+    probabilities: bool = False  # whether it gives those of classes
     positive: Any = None  # of two classes, the one that the threshold is for
     threshold: float | None = None  # its probability from which on it is predicted; None for the more probable one
     metrics: dict[str, float] = {}
@@ -69,6 +70,15 @@ class Predicted:
         return self.probabilities[:, known.index(label)] if label in known else np.zeros(len(self.values))
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A model of the model registry, or of a folder, with what it is called."""
+
+    name: str
+    version: str
+    predictor: "Predictor"
+
+
 class Predictor:
     """A model that is ready to be asked, whatever it is kept as."""
 
@@ -76,9 +86,9 @@ class Predictor:
         self.card = card
         self._outputs = outputs
 
-    def deciding(self, threshold: Mapping[str, Any]) -> "Predictor":
-        """Give the same model with another threshold, as a card keeps it."""
-        return Predictor(self.card.model_copy(update=dict(threshold)), self._outputs)
+    def with_card(self, changes: Mapping[str, Any]) -> "Predictor":
+        """Give the same model with some of its card changed, such as the threshold."""
+        return Predictor(self.card.model_copy(update=dict(changes)), self._outputs)
 
     def predict(self, columns: Mapping[str, Values]) -> Predicted:
         """Predict for columns of rows, as data.columns and columns.of_rows give them."""
@@ -87,21 +97,27 @@ class Predictor:
     def predict_inputs(self, inputs: Tensors) -> Predicted:
         """Predict for arrays of shape (rows, 1), one for each of the card's inputs."""
         labels, probabilities = self._outputs({name: inputs[name] for name in self.card.inputs})
-        return decide(self.card, labels, probabilities)
+        return decide(self.card.classes, labels, probabilities, self.card.threshold, self.card.positive)
 
 
-def decide(card: Card, labels: Array, probabilities: Array | None) -> Predicted:
+def decide(
+    classes: Sequence[Any] | None,
+    labels: Array,
+    probabilities: Array | None,
+    threshold: float | None = None,
+    positive: Any = None,
+) -> Predicted:
     """Say what is predicted: the most probable class or, with a threshold, the positive one from there on."""
-    if card.classes is None:
+    if classes is None:
         return Predicted(labels.reshape(-1))
-    classes = np.asarray(card.classes)
+    known = np.asarray(classes)
     if probabilities is None:
-        return Predicted(classes[labels.reshape(-1)], None, card.classes)
-    if card.threshold is None:
-        return Predicted(classes[probabilities.argmax(axis=1)], probabilities, card.classes)
-    positive = card.classes.index(card.positive)
-    reached = probabilities[:, positive] >= card.threshold
-    return Predicted(np.where(reached, classes[positive], classes[1 - positive]), probabilities, card.classes)
+        return Predicted(known[labels.reshape(-1)], None, classes)
+    if threshold is None:
+        return Predicted(known[probabilities.argmax(axis=1)], probabilities, classes)
+    place = list(classes).index(positive)
+    reached = probabilities[:, place] >= threshold
+    return Predicted(np.where(reached, known[place], known[1 - place]), probabilities, classes)
 
 
 def require_inputs(card: Card) -> None:

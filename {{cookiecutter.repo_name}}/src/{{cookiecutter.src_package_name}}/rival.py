@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
 from omegaconf import DictConfig
 
 from . import split
+from .challenger import Challenger
 from .columns import TARGET, TASK
 from .errors import Problem
 from .gate import Against
-from .measure import Metric, compare
-from .predictor import Array, Predicted, Predictor, require_inputs
-from .samples import Sample
-from .tables import Manifest
+from .measure import compare
+from .plan import Plan
+from .predictor import Array, Card, Predictor, require_inputs
 from .versions import Versions
 
 OTHERWISE = "or set gate.champion=none to promote without comparing, for this once"
@@ -27,19 +25,19 @@ class Rival:
     predictor: Predictor
     rows: Array
 
-    def compared(self, metric: Metric, test: Sample, predicted: Predicted, config: DictConfig) -> Against:
-        """Compare a challenger's predictions for the test split with this champion's, on rows that are new to both."""
-        shared = test.take(self.rows)
-        old, new = self.predictor.predict_inputs(shared.inputs), predicted.take(self.rows)
-        comparison = compare(metric, shared.truth, new, old, config.gate.min_gain, config.seed)
-        return Against(self.version, metric.measure(shared.truth, old), len(shared), comparison)
+    def against(self, made: Challenger, planned: Plan, config: DictConfig) -> Against:
+        """Compare a challenger with this champion on the rows that are new to both."""
+        metric, test = planned.objective, planned.samples["test"].take(self.rows)
+        old, new = self.predictor.predict_inputs(test.inputs), made.test.take(self.rows)
+        comparison = compare(metric, test.truth, new, old, config.gate.min_gain, config.seed)
+        return Against(self.version, metric.measure(test.truth, old), len(test), comparison)
 
 
-def call(versions: Versions, config: DictConfig, manifest: Manifest, test: pl.DataFrame) -> Rival | None:
+def call(versions: Versions, config: DictConfig, planned: Plan) -> Rival | None:
     """Load the champion; None if there is none yet, or if it is not to be asked.
 
-    Raises Problem if it cannot be loaded, predicts something else, has inputs that today's code does not make, or has
-    seen all rows of the test split.
+    Raises Problem if it cannot be loaded, predicts something else, has inputs that today's code does not make, cannot
+    be measured by the objective, or was fitted on, or chosen by, all rows of today's test split.
     """
     if config.gate.champion not in ("current", "none"):
         raise Problem(f"gate.champion={config.gate.champion}: it is either current or none")
@@ -48,22 +46,28 @@ def call(versions: Versions, config: DictConfig, manifest: Manifest, test: pl.Da
         return None
     address = f"models:/{versions.name}/{version}"
     try:
-        return _called(versions, config, version, manifest, test)
+        predictor = _judged(versions, address, list(config.export.trusted))
+        return Rival(version, predictor, _shared(predictor.card, planned))
     except Problem as problem:
         raise Problem(f"the champion {address} cannot be compared: {problem}; {OTHERWISE}") from problem
 
 
-def _called(
-    versions: Versions, config: DictConfig, version: str, manifest: Manifest, test: pl.DataFrame
-) -> Rival:
-    predictor = versions.load(f"models:/{versions.name}/{version}", trusted=list(config.export.trusted)).predictor
-    card = predictor.card
-    if card.judged is not None:  # what is served was fitted on the test split, too
-        predictor = versions.load(card.judged, trusted=list(config.export.trusted)).predictor
+def _judged(versions: Versions, address: str, trusted: list[str]) -> Predictor:
+    """Load the model behind an address or, if that one was fitted again on all rows, the one that was judged for it."""
+    predictor = versions.load(address, trusted=trusted).predictor
+    if predictor.card.judged is None:
+        return predictor
+    return versions.load(predictor.card.judged, trusted=trusted).predictor
+
+
+def _shared(card: Card, planned: Plan) -> Array:
+    """Find the rows of the test split that a champion may be measured on."""
     if (card.task, card.target) != (TASK, TARGET):
         raise Problem(f"it predicts {card.target} ({card.task}), and schema.py's target is {TARGET} ({TASK})")
     require_inputs(card)
-    rows = split.still(card.split, manifest.split, test).to_numpy()
+    if planned.objective.probabilities and not card.probabilities:
+        raise Problem(f"it gives no probabilities, which {planned.objective.name} asks for")
+    rows = split.still(card.split, planned.manifest.split, planned.tables["test"]).to_numpy().astype(bool)
     if not rows.any():
-        raise Problem("it was fitted on, or chosen by, every row of today's test split")
-    return Rival(version, predictor, np.asarray(rows, dtype=bool))
+        raise Problem("every row of today's test split was one to it that it was fitted on or chosen by")
+    return rows

@@ -1,6 +1,6 @@
 """Rows to learn from or to measure by, as arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,14 @@ class Sample:
         """Give some of the rows."""
         inputs = {name: values[rows] for name, values in self.inputs.items()}
         return Sample(inputs, self.truth[rows], None if self.weights is None else self.weights[rows])
+
+
+def joined(parts: Iterable[Sample]) -> Sample:
+    """Put samples one behind the other."""
+    whole = list(parts)
+    inputs = {name: np.concatenate([part.inputs[name] for part in whole]) for name in whole[0].inputs}
+    weights = [part.weights for part in whole if part.weights is not None]
+    return Sample(inputs, np.concatenate([part.truth for part in whole]), np.concatenate(weights) if weights else None)
 
 
 def sample(table: pl.DataFrame, weight: str | None = None) -> Sample:

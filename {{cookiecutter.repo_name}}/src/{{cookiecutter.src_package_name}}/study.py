@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from .errors import Problem
-from .registry import Registry
+from .tracking import Tracker
 
 BEATS = 6  # signs of life in the time after which a trial without one is taken for lost
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -34,6 +34,11 @@ FIXES = {
 }
 
 Objective = Callable[[optuna.Trial], float]
+
+
+class Undefined(Exception):
+    """A trial has no value to compare; its text says why."""
+
 
 
 def meet(address: str) -> BaseStorage:
@@ -57,16 +62,19 @@ def _database(address: str) -> BaseStorage:
     return get_storage(RDBStorage(address, engine_kwargs={"pool_pre_ping": True}))
 
 
-def work(study: optuna.Study, objective: Objective, options: DictConfig, registry: Registry, bar: Any) -> set[int]:
+def work(study: optuna.Study, objective: Objective, options: DictConfig, tracker: Tracker, bar: Any) -> set[int]:
     """Run trials until the study has enough, the others' included; returns the numbers of this worker's."""
     mine: set[int] = set()
     deadline = time.monotonic() + (options.timeout or math.inf)
     while time.monotonic() < deadline:
-        release(study, options.patience, registry)
+        release(study, options.patience, tracker)
         bar.n = len(study.get_trials(deepcopy=False, states=DONE))
         bar.refresh()
         if bar.n >= options.trials:
             break
+        failures = [trial.user_attrs["failed"] for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)) if "failed" in trial.user_attrs]
+        if len(failures) >= options.trials:
+            raise Problem(f"{len(failures)} trials of {study.study_name} failed, and {bar.n} succeeded: {failures[-1]}")
         if len(_taken(study, options.patience)) >= options.trials:
             time.sleep(1)  # until the others' last trials have ended, or one of them is lost
             continue
@@ -101,6 +109,10 @@ def _run(study: optuna.Study, objective: Objective, trial: optuna.Trial) -> None
         return  # another worker took this one for lost, and sees to the trial
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+    except Undefined as undefined:
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr("failed", str(undefined))
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
     except BaseException as error:
         with suppress(UpdateFinishedTrialError):
             trial.set_user_attr("failed", type(error).__name__)  # and so not to be tried again
@@ -133,8 +145,8 @@ def alive(trial: optuna.Trial, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def release(study: optuna.Study, patience: float, registry: Registry) -> None:
-    """Take trials whose worker must have died for failed, and have their settings tried again."""
+def release(study: optuna.Study, patience: float, tracker: Tracker) -> None:
+    """Mark trials whose worker must have died as failed, and have their settings tried again."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         started = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
         if time.time() - trial.user_attrs.get("alive", started) > patience:
@@ -144,4 +156,4 @@ def release(study: optuna.Study, patience: float, registry: Registry) -> None:
                 continue  # it has ended after all, or another worker was quicker
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
             if "run_id" in trial.user_attrs:
-                registry.abandon(trial.user_attrs["run_id"], f"no sign of life for {patience:g} seconds")
+                tracker.abandon(trial.user_attrs["run_id"], f"no sign of life for {patience:g} seconds")

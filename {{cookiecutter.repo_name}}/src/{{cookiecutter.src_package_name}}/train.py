@@ -1,60 +1,77 @@
 """Train a model on the prepared tables, record it, and let it become the champion if it is better."""
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from . import challenger, explain, formats, gate, measure, metrics, model, naive, plots, rival, storage, tables
-from .challenger import Challenger
+from . import challenger, delivery, gate, plan, plots, rival
 from .cli import command, resolved
 from .columns import TASK
-from .errors import Problem
+from .folds import cross_validated
 from .gate import Verdict
-from .measure import Metric
-from .samples import Sample, balanced, sample
-from .tables import Manifest
-from .tracking import Run, Tracker
-from .versions import Claim, Versions
-
-STRONGEST = 4  # inputs whose effect is drawn
+from .metrics import METRICS
+from .tracking import Tracker
+from .versions import Versions
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a training."""
+    """What came of a training: measures by split and metric, such as test_accuracy, and the verdict on them."""
 
     run_id: str
     version: str
     metrics: dict[str, float]
+    naive: dict[str, float]
     verdict: Verdict
 
 
-def train(config: DictConfig, tracker: Tracker, versions: Versions, parent: str | None = None) -> Outcome:
-    """Fit, measure, record, register and judge the configured model.
+def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Outcome:
+    """Fit, measure, judge, record and register the configured model.
 
-    Raises Problem, before anything is fitted or recorded, if the settings or the data cannot lead to a verdict.
+    Raises Problem, before anything is fitted or recorded, if settings or data cannot lead to a verdict.
     """
-    pipeline = model.build(config, config.seed)
-    formats.find(config.export.format)
-    manifest, prepared = tables.read(storage.locate(config.storage.root, config.data.prepared))
-    samples = {name: sample(table, config.weight.column) for name, table in prepared.items()}
-    metric = decisive(config, model.has_probabilities(pipeline))
-    naive_metrics = measure_naive(metric, samples, manifest)
-    since = datetime.now(UTC)
-    champion = rival.call(versions, config, manifest, prepared["test"])
-
+    versions = Versions(tracker, config.tracking.model, config.tracking.alias)
+    planned = plan.make(config)
+    champion = rival.call(versions, config, planned)
     run_id = tracker.create(config.model.name, parent=parent)
     print(f"run {tracker.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
     with tracker.record(run_id) as run, tempfile.TemporaryDirectory() as folder:
         run.configuration(resolved(config))
-        run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
-        rows = balanced(samples["train"], config.weight.classes)
-        challenger.fit(pipeline, rows, config, watch=samples["valid"])
-        card = challenger.describe(config, manifest, samples["train"], run_id)
-        made = challenger.challenge(pipeline, card, samples, Path(folder) / "model", config)
-        ...
-    return Outcome(run_id, version, made.metrics, verdict)
+        run.text(planned.manifest.model_dump_json(indent=2), "data/manifest.json")
+        if config.folds:
+            run.metrics(cross_validated(planned, config))
+        made = challenger.make(planned, config, run_id, Path(folder))
+        run.metrics({**made.metrics, **planned.naive_metrics, "export_difference": made.difference})
+        for name, figure in plots.draw(made, planned, config.seed):
+            run.figure(figure, name)
+        against = champion and champion.against(made, planned, config)
+        verdict = gate.judge(planned.objective, made.score, planned.score, against, config.gate)
+        version = delivery.deliver(made, planned, verdict, config, run, versions)
+        if verdict.promote:
+            verdict = delivery.promote(version, verdict, made, planned, champion, versions)
+        run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
+    return Outcome(run_id, version, made.metrics, planned.naive, verdict)
+
+
+@command("train")
+def main(config: DictConfig) -> None:
+    """Train, and print what came of it."""
+    report(train(config, Tracker(config.tracking.uri, config.tracking.experiment)), config)
+
+
+def report(outcome: Outcome, config: DictConfig) -> None:
+    """Print the measures, beside the naive answer's, and the verdict."""
+    print(f"{'':18} {'valid':>8} {'naive':>8} {'test':>8} {'naive':>8}")
+    for name in METRICS[TASK]:
+        keys = [f"{split}_{name}" for split in ("valid", "test")]
+        cells = [found.get(key) for key in keys for found in (outcome.metrics, outcome.naive)]
+        print(f"{name:18} {' '.join('       –' if cell is None else f'{cell:8.4f}' for cell in cells)}")
+    alias = config.tracking.alias
+    done = f"promoted to {alias}" if outcome.verdict.promote else f"kept, not promoted to {alias}"
+    print(f"{config.tracking.model} version {outcome.version}: {done}: {outcome.verdict.reason}")
+
+
+if __name__ == "__main__":
+    main()

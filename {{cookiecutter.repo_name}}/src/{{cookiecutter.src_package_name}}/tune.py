@@ -4,52 +4,86 @@ Any number of workers may run this on one study: they share its trials, and the 
 best. A study that was interrupted goes on where it stopped.
 """
 
+import hashlib
+import json
+import math
 import time
 import warnings
 from functools import partial
 from typing import Any
 
 import optuna
-import polars as pl
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from . import data, model, prepared, storage
+from . import measure, model, plan
 from .cli import command, resolved
 from .errors import Problem
-from .features import tensors
-from .registry import Registry, Run
-from .study import DONE, meet, work
-from .train import Outcome, fit, report, train
+from .folds import cross_validated
+from .inputs import INPUTS
+from .plan import Plan
+from .samples import balanced
+from .study import DONE, Undefined, meet, work
+from .tracking import Run, Tracker
+from .train import Outcome, report, train
 
 PATIENCE = 60  # seconds for another worker to create the study's run
 
 
-def tune(config: DictConfig, registry: Registry) -> Outcome | None:
+def tune(config: DictConfig, tracker: Tracker) -> Outcome | None:
     """Take part in the study until it has all its trials; returns the outcome if this worker trained the best."""
-    _, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
-    study = _join(config, registry)
-    print(f"search {registry.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
+    planned = plan.make(config)
+    study = _join(config, planned, tracker)
+    print(f"search {tracker.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
     done = len(study.get_trials(deepcopy=False, states=DONE))
     with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
-        mine = work(study, partial(_try, config, registry, study, tables), config.study, registry, bar)
-    return _conclude(study, config, registry) if _is_last(study, mine, config.study.trials) else None
+        mine = work(study, partial(_try, config, planned, tracker, study), config.study, tracker, bar)
+    if _is_last(study, mine, config.study.trials):
+        return _conclude(study, config, tracker)
+    print(_idle(study, config))
+    return None
 
 
-def _join(config: DictConfig, registry: Registry) -> optuna.Study:
+def identity(config: DictConfig, planned: Plan) -> dict[str, Any]:
+    """Say what a study is: its trials can be compared with those of another only if all of this is equal."""
+    settings = resolved(config)
+    model_settings = dict(settings["model"])
+    return {
+        "objective": planned.objective.name,
+        "data": planned.manifest.version,
+        "features": {name: made.fingerprint for name, made in INPUTS.items()},
+        "steps": settings["inputs"],
+        "space": model_settings.pop("space"),
+        "model": model_settings,
+        "weights": settings["weight"],
+        "folds": settings["folds"],
+    }
+
+
+def study_name(config: DictConfig, planned: Plan) -> str:
+    """Name the study after study.name and what it is."""
+    text = json.dumps(identity(config, planned), sort_keys=True)
+    return f"{config.study.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _join(config: DictConfig, planned: Plan, tracker: Tracker) -> optuna.Study:
     """Create the study and the run that stands for it or, where another worker has, join that one."""
-    _, metric = model.objective(config.objective)
+    storage = meet(config.study.storage)
     options: dict[str, Any] = {
-        "direction": "maximize" if metric.more_is_better else "minimize",
-        "study_name": config.study.name,
-        "storage": meet(config.study.storage),
+        "direction": "maximize" if planned.objective.best == "high" else "minimize",
+        "study_name": study_name(config, planned),
+        "storage": storage,
         "pruner": optuna.pruners.MedianPruner(n_startup_trials=config.study.startup_trials),
     }
+    earlier = [name for name in optuna.get_all_study_names(storage) if name.startswith(f"{config.study.name}-")]
     try:
         study = optuna.create_study(**options)
-        study.set_user_attr("run_id", registry.create(f"tune {config.model.name}", tags={"study": study.study_name}))
+        study.set_user_attr("identity", identity(config, planned))
+        study.set_user_attr("run_id", tracker.create(f"tune {config.model.name}", tags={"study": study.study_name}))
+        if earlier:
+            print(_news(study, optuna.load_study(study_name=earlier[-1], storage=storage)))
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.create_study(**options, load_if_exists=True)
         _await_run(study)
@@ -58,6 +92,12 @@ def _join(config: DictConfig, registry: Registry) -> optuna.Study:
         seed=config.seed + 1000 * config.study.worker + len(study.trials),
     )
     return study
+
+
+def _news(study: optuna.Study, earlier: optuna.Study) -> str:
+    was, now = (one.user_attrs.get("identity", {}) for one in (earlier, study))
+    changed = [name for name in now if was.get(name) != now[name]]
+    return f"{study.study_name} is another study than {earlier.study_name}: changed {', '.join(changed)}"
 
 
 def _await_run(study: optuna.Study) -> None:
@@ -69,37 +109,46 @@ def _await_run(study: optuna.Study) -> None:
         time.sleep(0.2)
 
 
-def _try(
-    config: DictConfig, registry: Registry, study: optuna.Study, tables: dict[str, pl.DataFrame], trial: optuna.Trial
-) -> float:
+def _try(config: DictConfig, planned: Plan, tracker: Tracker, study: optuna.Study, trial: optuna.Trial) -> float:
     """Fit one candidate on the training split and measure it on the validation split, in a run of its own."""
     candidate = _candidate(config, {name: _suggest(trial, name, space) for name, space in config.model.space.items()})
-    pipeline = model.build(candidate.model, candidate.seed)
-    name, metric = model.objective(config.objective)
-    inputs, truth = tensors(data.columns(tables["valid"])), data.target(tables["valid"])
-
-    def report_step(step: int, fitted: Pipeline) -> None:
-        value = metric.measure(truth, model.predict(fitted, inputs))
-        run.metrics({f"valid_{name}": value}, step)
-        trial.report(value, step)
-        if trial.should_prune():
-            raise optuna.TrialPruned(f"{name} {value:.4f} at step {step}")
-
-    run_id = registry.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])
+    run_id = tracker.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])
     trial.set_user_attr("run_id", run_id)
     trial.set_user_attr("worker", config.study.worker)
-    with registry.record(run_id) as run:
+    name = planned.objective.name
+    with tracker.record(run_id) as run:
         run.configuration(resolved(candidate))
         try:
-            fit(pipeline, tables["train"], candidate.model.steps, report_step)
+            measured = cross_validated(planned, candidate) if config.folds else _measured(candidate, planned, run, trial)
         except optuna.TrialPruned as pruned:
             run.tag(pruned=str(pruned))
             stopped = pruned
         else:
-            measured = model.evaluate(truth, model.predict(pipeline, inputs))
-            run.metrics({f"valid_{name}": value for name, value in measured.items()})
-            return measured[name]
+            run.metrics(measured)
+            value = measured.get(f"folds_{name}" if config.folds else f"valid_{name}", math.nan)
+            if math.isnan(value):
+                run.tag(failed=f"{name} is no number")
+                raise Undefined(f"{name} is no number for what trial {trial.number} predicts on the validation split")
+            return value
     raise stopped  # only now, so that the run ends as finished
+
+
+def _measured(candidate: DictConfig, planned: Plan, run: Run, trial: optuna.Trial) -> dict[str, float]:
+    """Fit a candidate, which may be stopped on its way, and measure it on the validation split."""
+    pipeline, valid, metric = model.build(candidate, candidate.seed), planned.samples["valid"], planned.objective
+
+    def report_step(step: int, fitted: Pipeline) -> None:
+        value = metric.measure(valid.truth, model.predict(fitted, valid.inputs, planned.learnt))
+        run.metrics({f"valid_{metric.name}": value}, step)
+        trial.report(value, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"{metric.name} {value:.4f} at step {step}")
+
+    rows = balanced(planned.samples["train"], candidate.weight.classes)
+    model.fit(pipeline, rows, candidate.model, valid, report_step)
+    predicted = model.predict(pipeline, valid.inputs, planned.learnt)
+    measured = measure.evaluate(planned.metrics, valid.truth, predicted)
+    return {f"valid_{name}": value for name, value in measured.items()}
 
 
 def _suggest(trial: optuna.Trial, name: str, space: DictConfig) -> Any:
@@ -122,14 +171,25 @@ def _is_last(study: optuna.Study, mine: set[int], trials: int) -> bool:
     return last.number in mine or (not mine and study.user_attrs.get("concluded") != len(done))
 
 
-def _conclude(study: optuna.Study, config: DictConfig, registry: Registry) -> Outcome:
+def _idle(study: optuna.Study, config: DictConfig) -> str:
+    """Say why this worker has nothing left to do."""
+    done = len(study.get_trials(deepcopy=False, states=DONE))
+    if done < config.study.trials:
+        return f"{study.study_name}: study.timeout={config.study.timeout} s are over, with {done} of {config.study.trials} trials"
+    return (
+        f"{study.study_name}: nothing left to do for this worker: study.trials={config.study.trials} are all done, and the "
+        "best is trained by the worker that ended the last one. Raise study.trials to search on"
+    )
+
+
+def _conclude(study: optuna.Study, config: DictConfig, tracker: Tracker) -> Outcome:
     """Draw the study and train its best candidate."""
     run_id = study.user_attrs["run_id"]
     best = _candidate(config, study.best_params)
-    with registry.record(run_id) as run:
+    with tracker.record(run_id) as run:
         _draw(study, run)
         run.metrics({"best": study.best_value, "trials": len(study.get_trials(deepcopy=False, states=DONE))})
-        outcome = train(best, registry, parent=run_id)
+        outcome = train(best, tracker, parent=run_id)
     study.set_user_attr("concluded", len(study.get_trials(deepcopy=False, states=DONE)))
     return outcome
 
@@ -145,16 +205,13 @@ def _draw(study: optuna.Study, run: Run) -> None:
 
 @command("tune")
 def main(config: DictConfig) -> None:
-    """Tune, and say what came of it."""
+    """Tune, and print what came of it."""
     if not config.model.space:
         raise Problem(f"model={config.model.name} has no space to search; add one to its conf/model/*.yaml")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    registry = Registry(**config.tracking)
-    outcome = tune(config, registry)
-    if outcome is None:
-        print(f"{config.study.name}: nothing left to do for this worker; study.trials={config.study.trials} in all")
-        return
-    report(outcome, registry)
+    outcome = tune(config, Tracker(config.tracking.uri, config.tracking.experiment))
+    if outcome is not None:
+        report(outcome, config)
 
 
 if __name__ == "__main__":

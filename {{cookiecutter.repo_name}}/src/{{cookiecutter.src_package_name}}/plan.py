@@ -1,0 +1,88 @@
+"""What a training or a search stands on, looked at before anything is fitted or recorded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from omegaconf import DictConfig
+
+from . import formats, measure, model, naive, storage, tables
+from .columns import TASK
+from .errors import Problem
+from .measure import Metric
+from .metrics import METRICS
+from .samples import Sample, sample
+from .tables import Manifest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The data of a training, the metric that decides, and what the naive answer is worth by all metrics."""
+
+    manifest: Manifest
+    tables: dict[str, pl.DataFrame]
+    samples: dict[str, Sample]  # by split
+    metrics: dict[str, Metric]  # that the model can be measured by
+    objective: Metric
+    naive: dict[str, float]  # by split and metric, such as test_accuracy
+    remarks: list[str]  # on metrics that have no value here
+
+    @property
+    def learnt(self) -> list[Any] | None:
+        """List the classes that there are to learn; None for a regression."""
+        return model.classes(self.samples["train"].truth)
+
+    @property
+    def score(self) -> float:
+        """Give what the naive answer is worth by the objective on the test split."""
+        return self.naive[f"test_{self.objective.name}"]
+
+    @property
+    def naive_metrics(self) -> dict[str, float]:
+        """Give the naive answer's measures under names of their own, as a run keeps them."""
+        return {f"naive_{name}": value for name, value in self.naive.items()}
+
+
+def make(config: DictConfig) -> Plan:
+    """Read the prepared tables and see that the configured model can be fitted to them and judged by its objective.
+
+    Raises Problem if it cannot: an unknown model, format or metric, a metric that asks for probabilities which the
+    model does not give, or one that has no value on a split.
+    """
+    pipeline = model.build(config, config.seed)
+    formats.find(config.export.format)
+    metrics = measure.usable(METRICS[TASK], model.has_probabilities(pipeline))
+    objective = _objective(config, metrics)
+    manifest, read = tables.read(storage.locate(config.storage.root, config.data.prepared))
+    samples = {name: sample(table, config.weight.column) for name, table in read.items()}
+    learnt = model.classes(samples["train"].truth)
+    if learnt is not None and len(learnt) < 2:
+        raise Problem(f"the training split has one class only, {learnt[0]!r}: there is nothing to learn")
+    given = naive.answers(samples["train"].truth, learnt, _last(manifest, read["train"], samples["train"]))
+    values, remarks = {}, []
+    for name in ("valid", "test"):
+        truth = samples[name].truth
+        measured = naive.evaluate(metrics, truth, given)
+        naive.require(objective, measured, name, truth, learnt)
+        values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
+        remarks += [naive.undefined(metric, name, truth, learnt) for metric in measured if not np.isfinite(measured[metric])]
+    return Plan(manifest, read, samples, metrics, objective, values, remarks)
+
+
+def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:
+    name = config.objective[TASK]
+    if name not in METRICS[TASK]:
+        raise Problem(f"objective.{TASK}={name}: it is one of {', '.join(METRICS[TASK])}")
+    if name not in metrics:
+        raise Problem(
+            f"objective.{TASK}={name} asks for probabilities, which model={config.model.name} does not give: "
+            f"it is one of {', '.join(metrics)}"
+        )
+    return metrics[name]
+
+
+def _last(manifest: Manifest, table: pl.DataFrame, rows: Sample) -> float | None:
+    """Give the last known value where rows follow one another in time."""
+    column = manifest.split.time_column
+    return None if column is None or TASK == "classification" else float(rows.truth[table[column].arg_max()])
