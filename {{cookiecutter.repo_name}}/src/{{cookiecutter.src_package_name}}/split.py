@@ -20,6 +20,8 @@ Types = Mapping[str, Any]  # Polars' type of each column, as DataFrame.schema ha
 # Whole numbers below this are exact in double precision; they are written alike, whether they came as int or float.
 EXACT = 2**53
 
+FOLDS = 2**32 + 1  # the seed that folds are hashed with
+
 
 class _Rule(BaseModel):
     """What decides a row's split, as the manifest and the registry keep it."""
@@ -43,6 +45,20 @@ class _Rule(BaseModel):
     def labels(self, types: Types) -> pl.Expr:
         """Give "train", "valid" or "test" for each row of a table whose columns are of these types."""
         raise NotImplementedError
+
+    @property
+    def time_column(self) -> str | None:
+        """Name the column in whose order rows follow one another, if that decides."""
+        return None
+
+    def folds(self, table: pl.DataFrame, count: int) -> pl.Series:
+        """Number each row's fold for cross-validation, from 0: rows that the rule keeps together share one.
+
+        Another seed than the split's is hashed with, since the rows of one split are alike in that hash.
+        """
+        together = self.columns if isinstance(self, Hash) else [name for name in [*COLUMNS, *EXTRA] if name in table]
+        value = digest({name: table.schema[name] for name in sorted(together)}, FOLDS)
+        return table.select((value % count).cast(pl.Int64)).to_series()
 
 
 class Hash(_Rule):
@@ -91,6 +107,15 @@ class Time(_Rule):
     def columns(self) -> list[str]:
         """Name the column of time."""
         return [self.column]
+
+    @property
+    def time_column(self) -> str | None:
+        """Name the column of time."""
+        return self.column
+
+    def folds(self, table: pl.DataFrame, count: int) -> pl.Series:
+        """Number folds in the order of time, each with as many rows; rows of one moment may part."""
+        return (table[self.column].rank("ordinal").cast(pl.Int64) - 1) * count // len(table)
 
     def placed(self, types: Types) -> pl.Expr:
         """Ask for a time."""
