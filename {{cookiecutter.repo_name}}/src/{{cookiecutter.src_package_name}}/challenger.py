@@ -1,4 +1,4 @@
-"""A model on its way to the gate: fitted, kept, proven to answer as it was fitted, and measured as it will be served."""
+"""A model on its way to the gate: fitted, kept, proven equal to what was fitted, and measured as it will be served."""
 
 import warnings
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -68,7 +69,9 @@ def make(planned: Plan, config: DictConfig, run_id: str, folder: Path) -> Challe
     objective = planned.objective.name
     for name in predicted:
         if f"{name}_{objective}" not in metrics:
-            raise Problem(f"{objective} is no number for what this model predicts on the {name} split: nothing to judge by")
+            raise Problem(
+                f"{objective} is no number for what this model predicts on the {name} split: nothing to judge by"
+            )
     predictor = predictor.with_card({"metrics": metrics, "naive": planned.naive})
     formats.describe(folder, predictor.card)
     return Challenger(predictor, folder, predicted["test"], metrics, objective, difference)
@@ -94,7 +97,7 @@ def fit(pipeline: Pipeline, rows: Sample, config: DictConfig, watch: Sample | No
 
 
 @contextmanager
-def _ticking(bar: "tqdm[None]") -> Iterator[None]:
+def _ticking(bar: "tqdm[Any]") -> Iterator[None]:
     """Let a bar show the time while nobody reports to it."""
     ended = Event()
 

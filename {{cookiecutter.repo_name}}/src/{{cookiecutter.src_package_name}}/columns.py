@@ -97,7 +97,7 @@ def _target() -> Column:
     if len(added) > 1:
         names = ", ".join(column.field for column in added)
         raise Problem(
-            f"schema.py: Example adds {names} to Row; only one can be the target: write Annotated[…, ASIDE] for the others"
+            f"schema.py: Example adds {names} to Row; one is the target; write Annotated[…, ASIDE] for the others"
         )
     if added[0].optional:
         raise Problem(f"schema.py: Example.{added[0].field} may be None; take that out, a target is always known")

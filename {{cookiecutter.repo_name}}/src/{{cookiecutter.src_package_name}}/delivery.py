@@ -5,42 +5,64 @@ from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 
-from . import challenger, formats, model, samples, storage
+from . import challenger, model, samples, storage
 from .challenger import Challenger
 from .errors import Problem
+from .gate import Verdict
 from .plan import Plan
-from .tracking import Run, Tracker
-from .versions import Versions
+from .tracking import Tracker
+from .versions import Claim, Versions
 
 
-def deliver(made: Challenger, planned: Plan, promoted: bool, config: DictConfig, run: Run, versions: Versions) -> str:
-    """Record and register a judged model or, if final_fit asks for it and it is promoted, its twin; returns the version.
+def deliver(
+    made: Challenger, planned: Plan, config: DictConfig, *, tracker: Tracker, versions: Versions, promoted: bool
+) -> str:
+    """Record and register a judged model or, if it is promoted and final_fit asks for it, its twin.
 
     The twin is fitted in the same way on all rows; the judged one is recorded beside it, to be compared with later.
+    Returns the version.
     """
-    address = record(made.folder, run, versions)
+    run_id = made.card.run_id
+    address = _record(made.folder, run_id, tracker, versions)
     if config.final_fit and promoted:
         with TemporaryDirectory() as folder:
-            _fit_again(made, planned, address, config, Path(folder, "model"))
-            address = record(Path(folder, "model"), run, versions)
-    return versions.register(address, _origin(planned, made))
+            _fit_again(made, planned, address, config, Path(folder))
+            address = _record(Path(folder), run_id, tracker, versions)
+    return versions.register(address)
 
 
-def record(folder: Path, run: Run, versions: Versions) -> str:
+def _record(folder: Path, run_id: str, tracker: Tracker, versions: Versions) -> str:
     """Record a kept model with its run; returns its address. Raises Problem if it does not come back as it is here."""
-    address = run.model(folder)
+    address = tracker.log_model(run_id, folder)
     with TemporaryDirectory() as scratch:
         back = versions.fetch(address, Path(scratch))
         for file in sorted(folder.glob("model.*")):
             if storage.digest(back / file.name) != storage.digest(file):
-                raise Problem(f"{address} does not give {file.name} back as it was recorded; is MLflow's store in order?")
+                raise Problem(f"{address} does not give {file.name} back as recorded: is MLflow's store in order?")
     return address
 
 
 def _fit_again(made: Challenger, planned: Plan, judged: str, config: DictConfig, folder: Path) -> None:
-    if config.model.get("early_stopping"):
-        raise Problem("final_fit=true leaves no rows to stop early by: set model.early_stopping=null")
+    """Fit the same model on all rows, and keep it with the measures of the judged one."""
     pipeline, rows = model.build(config, config.seed), samples.joined(planned.samples.values())
     challenger.fit(pipeline, rows, config)
     card = made.card.model_copy(update={"judged": judged, "classes": model.classes(rows.truth)})
     challenger.keep(pipeline, card, planned.samples["valid"], folder, config)
+
+
+def promote(
+    version: str, verdict: Verdict, made: Challenger, planned: Plan, *, versions: Versions, over: str | None
+) -> Verdict:
+    """Let a version become the champion, unless one that was trained at the same time is better."""
+    claim = Claim(
+        score=made.score,
+        sign=1 if planned.objective.best == "high" else -1,
+        reason=verdict.reason,
+        over=over,
+        data=planned.manifest.version,
+        since=planned.since,
+    )
+    holder = versions.promote(version, claim)
+    if holder == version:
+        return verdict
+    return Verdict(False, f"{verdict.reason}; version {holder}, trained at the same time, is better still")

@@ -67,7 +67,8 @@ class Curve:
 def dependence(predictor: Predictor, rows: Sample, name: str, seed: int) -> Curve:
     """Follow the mean prediction over an input's values: quantiles of a number, the most frequent ones of others.
 
-    Source: J. Friedman, Greedy Function Approximation, Annals of Statistics 29 (2001), section 8.2 (partial dependence).
+    Source: J. Friedman, Greedy Function Approximation, Annals of Statistics 29 (2001), section 8.2 (partial
+    dependence).
     """
     drawn = some(rows, CURVE_ROWS, seed)
     kind = predictor.card.inputs[name].kind

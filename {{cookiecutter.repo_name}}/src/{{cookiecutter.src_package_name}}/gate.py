@@ -37,7 +37,8 @@ def judge(metric: Metric, score: float, naive: float, against: Against | None, s
     scored = f"{metric.name} {score:.4f} on the test split"
     if not metric.gain(score, naive) > TIE and not settings.naive:
         return Verdict(
-            False, f"{scored} is no better than the naive answer's {naive:.4f}; gate.naive=true promotes it all the same"
+            False,
+            f"{scored} is no better than the naive answer's {naive:.4f}; gate.naive=true promotes it all the same",
         )
     if against is None:
         return Verdict(True, f"{scored}, naive {naive:.4f}, and no champion to compare with")
@@ -47,5 +48,7 @@ def judge(metric: Metric, score: float, naive: float, against: Against | None, s
     words = f"better than version {against.version}'s {against.score:.4f} on {against.rows} rows new to both"
     asked = f" by more than {settings.min_gain:g}" if settings.min_gain else ""
     asked += f" in {settings.confidence:.0%} of resamples" if settings.confidence else ""
-    sure = f"gain {found.gain:+.4f}, 95% interval {found.low:+.4f} to {found.high:+.4f}, in {found.share:.0%} of resamples"
+    sure = (
+        f"gain {found.gain:+.4f}, 95% interval {found.low:+.4f} to {found.high:+.4f}, in {found.share:.0%} of resamples"
+    )
     return Verdict(beats, f"{scored} is {'' if beats else 'not '}{words}{asked} ({sure})")

@@ -132,7 +132,9 @@ INPUTS: dict[str, Input] = {
     **{function.__name__: _derived(function) for function in features.DERIVED},
 }
 if not INPUTS:
-    raise Problem("schema.py: the model has no input; take ASIDE off a column of Row, or list a function in features.py")
+    raise Problem(
+        "schema.py: the model has no input; take ASIDE off a column of Row, or list a function in features.py"
+    )
 
 
 def kinds(names: Iterable[str] | None = None) -> dict[str, Kind]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Kind(StrEnum):
-    """What a column holds. Its type says so; a mark in its annotation says otherwise, as in Annotated[int, Kind.CATEGORY]."""
+    """What a column holds. Its type says so, unless a mark says otherwise, as in Annotated[int, Kind.CATEGORY]."""
 
     NUMBER = "number"  # float, int
     CATEGORY = "category"  # str, Literal: one of some values that come again

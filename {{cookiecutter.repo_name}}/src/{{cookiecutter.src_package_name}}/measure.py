@@ -79,7 +79,7 @@ class Comparison:
 
 
 def compare(
-    metric: Metric, truth: Array, new: Predicted, old: Predicted, min_gain: float = 0, seed: int = 0
+    metric: Metric, truth: Array, new: Predicted, old: Predicted, *, min_gain: float = 0, seed: int = 0
 ) -> Comparison:
     """Compare two models by a paired bootstrap: rows are drawn with replacement, the same ones for both.
 
@@ -117,4 +117,4 @@ def _resampled_metric(
         rows = random.integers(0, len(truth), size)
         new, old = (metric.measure(truth[rows], model.take(rows)) for model in models)
         gains.append(metric.gain(new, old))
-    return gain + (np.array(gains) - gain) * np.sqrt(size / len(truth))
+    return np.asarray(gain + (np.array(gains) - gain) * np.sqrt(size / len(truth)))

@@ -43,8 +43,12 @@ def build(config: DictConfig, seed: int) -> Pipeline:
     if TASK not in settings.estimator:
         raise Problem(f"model={settings.name} cannot do {TASK}; take one whose file in conf/model/ can")
     estimator = _make(f"model={settings.name}", {"_target_": settings.estimator[TASK], **settings.params})
-    pipeline = Pipeline([("inputs", ColumnTransformer(list(_inputs(config)), sparse_threshold=0)), ("estimator", estimator)])
-    unset = {name: seed for name, value in pipeline.get_params().items() if name.endswith("random_state") and value is None}
+    pipeline = Pipeline(
+        [("inputs", ColumnTransformer(list(_inputs(config)), sparse_threshold=0)), ("estimator", estimator)]
+    )
+    unset = {
+        name: seed for name, value in pipeline.get_params().items() if name.endswith("random_state") and value is None
+    }
     return pipeline.set_params(**unset)
 
 
@@ -104,13 +108,13 @@ def fit(
         watched = transform.transform(frame(known.inputs)), _coded(known.truth, sample.truth)
         more |= _stopping(estimator, rounds, *watched)
     elif report is not None and settings.get("steps"):
-        _fit_in_stages(pipeline, prepared, truth, more, settings.steps, report)
+        _fit_in_stages(pipeline, prepared, truth, more, steps=settings.steps, report=report)
         return
     estimator.fit(prepared, truth, **more)
 
 
 def _fit_in_stages(
-    pipeline: Pipeline, prepared: Array, truth: Array, more: Mapping[str, Any], steps: str, report: Report
+    pipeline: Pipeline, prepared: Array, truth: Array, more: Mapping[str, Any], *, steps: str, report: Report
 ) -> None:
     estimator = pipeline[-1]
     total = estimator.get_params()[steps]
@@ -151,7 +155,6 @@ def outputs(pipeline: Pipeline, inputs: Tensors) -> Outputs:
             probabilities = pipeline.predict_proba(table)
             return probabilities.argmax(axis=1), probabilities
         return pipeline.predict(table), None
-
 
 
 def predict(pipeline: Pipeline, inputs: Tensors, learnt: list[Any] | None) -> Predicted:

@@ -45,7 +45,9 @@ def undefined(name: str, split: str, truth: Array, classes: Sequence[Any] | None
     return f"{name} is not defined on the {split} split{reason}"
 
 
-def require(metric: Metric, values: Mapping[str, float], split: str, truth: Array, classes: Sequence[Any] | None) -> None:
+def require(
+    metric: Metric, values: Mapping[str, float], split: str, truth: Array, classes: Sequence[Any] | None
+) -> None:
     """Refuse to let a metric decide that is not defined on a split."""
     if not np.isfinite(values[metric.name]):
         said = undefined(metric.name, split, truth, classes)

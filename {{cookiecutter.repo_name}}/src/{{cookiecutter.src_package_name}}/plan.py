@@ -1,6 +1,7 @@
 """What a training or a search stands on, looked at before anything is fitted or recorded."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Plan:
     objective: Metric
     naive: dict[str, float]  # by split and metric, such as test_accuracy
     remarks: list[str]  # on metrics that have no value here
+    since: datetime  # when this was looked at
 
     @property
     def learnt(self) -> list[Any] | None:
@@ -57,17 +59,22 @@ def make(config: DictConfig) -> Plan:
     manifest, read = tables.read(storage.locate(config.storage.root, config.data.prepared))
     samples = {name: sample(table, config.weight.column) for name, table in read.items()}
     learnt = model.classes(samples["train"].truth)
+    if config.final_fit and config.model.get("early_stopping"):
+        raise Problem("final_fit=true leaves no rows to stop early by: set model.early_stopping=null")
     if learnt is not None and len(learnt) < 2:
         raise Problem(f"the training split has one class only, {learnt[0]!r}: there is nothing to learn")
     given = naive.answers(samples["train"].truth, learnt, _last(manifest, read["train"], samples["train"]))
-    values, remarks = {}, []
+    values: dict[str, float] = {}
+    remarks: list[str] = []
     for name in ("valid", "test"):
         truth = samples[name].truth
         measured = naive.evaluate(metrics, truth, given)
         naive.require(objective, measured, name, truth, learnt)
         values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
-        remarks += [naive.undefined(metric, name, truth, learnt) for metric in measured if not np.isfinite(measured[metric])]
-    return Plan(manifest, read, samples, metrics, objective, values, remarks)
+        remarks += [
+            naive.undefined(metric, name, truth, learnt) for metric in measured if not np.isfinite(measured[metric])
+        ]
+    return Plan(manifest, read, samples, metrics, objective, values, remarks, datetime.now(UTC))
 
 
 def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:

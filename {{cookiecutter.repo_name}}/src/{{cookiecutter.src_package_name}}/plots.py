@@ -101,9 +101,7 @@ def importance(found: Sequence[Worth], metric: str) -> Figure:
     """Draw how much worse a metric gets when an input's values are shuffled, for the strongest inputs."""
     strongest = list(found)[:SHOWN]
     figure, axes = _canvas()
-    axes.barh(
-        range(len(strongest)), [worth.mean for worth in strongest], xerr=[worth.deviation for worth in strongest]
-    )
+    axes.barh(range(len(strongest)), [worth.mean for worth in strongest], xerr=[worth.deviation for worth in strongest])
     axes.set_yticks(range(len(strongest)), [_short(worth.name) for worth in strongest])
     axes.invert_yaxis()
     more = f", the strongest {SHOWN} of {len(found)}" if len(found) > SHOWN else ""

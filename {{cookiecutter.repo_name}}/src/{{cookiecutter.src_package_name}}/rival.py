@@ -29,7 +29,7 @@ class Rival:
         """Compare a challenger with this champion on the rows that are new to both."""
         metric, test = planned.objective, planned.samples["test"].take(self.rows)
         old, new = self.predictor.predict_inputs(test.inputs), made.test.take(self.rows)
-        comparison = compare(metric, test.truth, new, old, config.gate.min_gain, config.seed)
+        comparison = compare(metric, test.truth, new, old, min_gain=config.gate.min_gain, seed=config.seed)
         return Against(self.version, metric.measure(test.truth, old), len(test), comparison)
 
 

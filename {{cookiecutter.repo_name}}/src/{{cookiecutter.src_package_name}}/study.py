@@ -40,7 +40,6 @@ class Undefined(Exception):
     """A trial has no value to compare; its text says why."""
 
 
-
 def meet(address: str) -> BaseStorage:
     """Open the place where a study's workers meet: a file, or a database; raises Problem if that cannot be used."""
     if "://" not in address:
@@ -72,7 +71,11 @@ def work(study: optuna.Study, objective: Objective, options: DictConfig, tracker
         bar.refresh()
         if bar.n >= options.trials:
             break
-        failures = [trial.user_attrs["failed"] for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)) if "failed" in trial.user_attrs]
+        failures = [
+            trial.user_attrs["failed"]
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if "failed" in trial.user_attrs
+        ]
         if len(failures) >= options.trials:
             raise Problem(f"{len(failures)} trials of {study.study_name} failed, and {bar.n} succeeded: {failures[-1]}")
         if len(_taken(study, options.patience)) >= options.trials:

@@ -35,6 +35,8 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
     planned = plan.make(config)
     champion = rival.call(versions, config, planned)
+    for remark in planned.remarks:
+        print(remark)
     run_id = tracker.create(config.model.name, parent=parent)
     print(f"run {tracker.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
     with tracker.record(run_id) as run, tempfile.TemporaryDirectory() as folder:
@@ -46,11 +48,13 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
         run.metrics({**made.metrics, **planned.naive_metrics, "export_difference": made.difference})
         for name, figure in plots.draw(made, planned, config.seed):
             run.figure(figure, name)
-        against = champion and champion.against(made, planned, config)
+        against = None if champion is None else champion.against(made, planned, config)
         verdict = gate.judge(planned.objective, made.score, planned.score, against, config.gate)
-        version = delivery.deliver(made, planned, verdict, config, run, versions)
+        version = delivery.deliver(made, planned, config, tracker=tracker, versions=versions, promoted=verdict.promote)
         if verdict.promote:
-            verdict = delivery.promote(version, verdict, made, planned, champion, versions)
+            verdict = delivery.promote(
+                version, verdict, made, planned, versions=versions, over=champion.version if champion else None
+            )
         run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
     return Outcome(run_id, version, made.metrics, planned.naive, verdict)
 
@@ -62,15 +66,18 @@ def main(config: DictConfig) -> None:
 
 
 def report(outcome: Outcome, config: DictConfig) -> None:
-    """Print the measures, beside the naive answer's, and the verdict."""
-    print(f"{'':18} {'valid':>8} {'naive':>8} {'test':>8} {'naive':>8}")
+    """Print the measures, the naive answer's in brackets, and the verdict."""
     for name in METRICS[TASK]:
-        keys = [f"{split}_{name}" for split in ("valid", "test")]
-        cells = [found.get(key) for key in keys for found in (outcome.metrics, outcome.naive)]
-        print(f"{name:18} {' '.join('       –' if cell is None else f'{cell:8.4f}' for cell in cells)}")
+        cells = [_cell(outcome, f"{split}_{name}") for split in ("valid", "test")]
+        print(f"{name:18} valid {cells[0]}   test {cells[1]}")
     alias = config.tracking.alias
     done = f"promoted to {alias}" if outcome.verdict.promote else f"kept, not promoted to {alias}"
     print(f"{config.tracking.model} version {outcome.version}: {done}: {outcome.verdict.reason}")
+
+
+def _cell(outcome: Outcome, name: str) -> str:
+    value, naive = outcome.metrics.get(name), outcome.naive.get(name)
+    return "-" if value is None else f"{value:.4f} (naive {'-' if naive is None else f'{naive:.4f}'})"
 
 
 if __name__ == "__main__":

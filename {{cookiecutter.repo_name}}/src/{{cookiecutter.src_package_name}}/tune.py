@@ -119,7 +119,9 @@ def _try(config: DictConfig, planned: Plan, tracker: Tracker, study: optuna.Stud
     with tracker.record(run_id) as run:
         run.configuration(resolved(candidate))
         try:
-            measured = cross_validated(planned, candidate) if config.folds else _measured(candidate, planned, run, trial)
+            measured = (
+                cross_validated(planned, candidate) if config.folds else _measured(candidate, planned, run, trial)
+            )
         except optuna.TrialPruned as pruned:
             run.tag(pruned=str(pruned))
             stopped = pruned
@@ -175,10 +177,11 @@ def _idle(study: optuna.Study, config: DictConfig) -> str:
     """Say why this worker has nothing left to do."""
     done = len(study.get_trials(deepcopy=False, states=DONE))
     if done < config.study.trials:
-        return f"{study.study_name}: study.timeout={config.study.timeout} s are over, with {done} of {config.study.trials} trials"
+        late = f"study.timeout={config.study.timeout} is over"
+        return f"{study.study_name}: {late} with {done} of {config.study.trials} trials"
     return (
-        f"{study.study_name}: nothing left to do for this worker: study.trials={config.study.trials} are all done, and the "
-        "best is trained by the worker that ended the last one. Raise study.trials to search on"
+        f"{study.study_name}: nothing left to do for this worker: study.trials={config.study.trials} are done, "
+        "and whoever ended the last one trains the best. Raise study.trials to search on"
     )
 
 

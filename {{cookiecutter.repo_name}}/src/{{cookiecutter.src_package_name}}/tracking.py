@@ -1,0 +1,149 @@
+"""What is recorded: runs, with the models that they made. The only way to MLflow, with versions.py behind it."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import requests
+import yaml
+from mlflow.entities import LoggedModelOutput, Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
+
+from .errors import Problem, explain, redacted
+
+for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
+    logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class Run:
+    """One run that is being recorded."""
+
+    def __init__(self, client: mlflow.MlflowClient, run_id: str) -> None:
+        self.id = run_id
+        self._client = client
+
+    def configuration(self, config: Mapping[str, Any]) -> None:
+        """Record the resolved configuration: as parameters to search by, and as the file that repeats the run."""
+        params = [Param(name, redacted(str(value))) for name, value in _flatten(config).items()]
+        self._client.log_batch(self.id, params=params)
+        self._client.log_text(self.id, redacted(yaml.safe_dump(config, sort_keys=False)), "config.yaml")
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Record measures, of one step where there are several."""
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        self._client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
+
+    def figure(self, figure: Any, name: str) -> None:
+        """Record an image under plots/."""
+        # Optuna leaves long names no room: "tight" makes it.
+        self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"bbox_inches": "tight"})
+
+    def text(self, text: str, name: str) -> None:
+        """Record a text file."""
+        self._client.log_text(self.id, text, name)
+
+    def tag(self, **tags: str) -> None:
+        """Record what should be found by a search."""
+        for name, value in tags.items():
+            self._client.set_tag(self.id, name, value)
+
+
+class Tracker:
+    """An MLflow server, or a file in its place, and the experiment that this project's runs are gathered under."""
+
+    def __init__(self, uri: str, experiment: str = "") -> None:
+        """Connect; raises Problem within seconds if that cannot work."""
+        self.uri = uri
+        self._experiment = experiment
+        _reach(uri)
+        try:
+            mlflow.set_tracking_uri(uri)
+            self.client = mlflow.MlflowClient(uri)
+            self.client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {explain(error)}") from error
+
+    @cached_property
+    def experiment(self) -> str:
+        """The id of the experiment, which is created when it is first needed."""
+        found = self.client.get_experiment_by_name(self._experiment)
+        return str(found.experiment_id if found else self.client.create_experiment(self._experiment))
+
+    def create(self, name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> str:
+        """Create a run, inside another one if there is a parent; returns its id."""
+        lineage = {"mlflow.parentRunId": parent} if parent else {}
+        job = {"job": os.environ["JOB"]} if os.environ.get("JOB") else {}  # what the cluster calls this pod's work
+        revision = os.environ.get("REVISION", "unknown")  # of the image, in which there is no git to ask
+        commit = {} if revision == "unknown" else {"mlflow.source.git.commit": revision}
+        all_tags = resolve_tags({**commit, **lineage, **job, **(tags or {})})
+        return str(self.client.create_run(self.experiment, run_name=name, tags=all_tags).info.run_id)
+
+    @contextmanager
+    def record(self, run_id: str) -> Iterator[Run]:
+        """Record to a run, which ends with the block: finished or, if the block raises, failed.
+
+        Runs are opened by id and nothing else, because with MLFLOW_RUN_ID in the environment MLflow would silently
+        take that run instead of a new one.
+        """
+        with mlflow.start_run(run_id=run_id, nested=True):
+            yield Run(self.client, run_id)
+
+    def log_model(self, run_id: str, folder: Path) -> str:
+        """Record a model that lies in a folder, file by file, with the run that made it; returns its address."""
+        model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
+        self.client.log_model_artifacts(model.model_id, str(folder))
+        self.client.finalize_logged_model(model.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return str(model.model_uri)
+
+    def abandon(self, run_id: str, reason: str) -> None:
+        """End a run whose worker is gone."""
+        self.client.set_tag(run_id, "abandoned", reason)
+        self.client.set_terminated(run_id, "KILLED")
+
+    def address(self, run_id: str) -> str:
+        """Say where people find a run: its page on the server, or its number in the file."""
+        if not self.uri.startswith("http"):
+            return f"{run_id} in {self.uri}"
+        return f"{redacted(self.uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{run_id}"
+
+    def rehearse(self) -> None:
+        """Write a small run, read it back and delete it; raises Problem if it is not what was written."""
+        run_id = self.create("doctor")
+        try:
+            self.client.log_batch(run_id, metrics=[Metric("one", 1, 0, 0)], params=[Param("two", "2")])
+            self.client.log_text(run_id, "three", "three.txt")
+            stored = self.client.get_run(run_id).data
+            with tempfile.TemporaryDirectory() as folder:
+                text = Path(self.client.download_artifacts(run_id, "three.txt", folder)).read_text()
+            if (stored.metrics.get("one"), stored.params.get("two"), text) != (1, "2", "three"):
+                raise Problem(f"{self.uri} does not give back what was recorded")
+        finally:
+            self.client.delete_run(run_id)
+
+
+def _reach(uri: str) -> None:
+    """Fail fast: MLflow itself goes on trying to connect for minutes."""
+    if uri.startswith(("http://", "https://")):
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=5)
+        except requests.exceptions.SSLError:
+            return  # it answers; whether it can be trusted is for MLflow's own settings to say
+        except requests.exceptions.RequestException as error:
+            fix = "is the network (VPN) up, and the address right?"
+            raise Problem(f"MLFLOW_TRACKING_URI={uri} does not answer: {fix} ({type(error).__name__})") from error
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    inner = (_flatten(item, f"{prefix}.{name}" if prefix else name) for name, item in value.items())
+    return {name: item for items in inner for name, item in items.items()}
