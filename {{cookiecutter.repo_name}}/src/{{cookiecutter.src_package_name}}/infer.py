@@ -5,7 +5,6 @@ interrupted goes on with the first part that is missing. Where the inbox is larg
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,9 +21,10 @@ from .cli import command
 from .data import Fault
 from .errors import Problem
 from .features import tensors
-from .predictor import Predictor, load, require_features
-from .registry import Registry
+from .predictor import Predictor, require_features
 from .schema import FEATURES, Row
+from .tracking import Tracker
+from .versions import Versions
 
 
 class Source(BaseModel):
@@ -123,19 +123,17 @@ def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: s
 @command("infer")
 def main(config: DictConfig) -> None:
     """Score with the champion, and say what came of it."""
-    registry = Registry(**config.tracking)
-    name, version = registry.resolve(f"models:/{registry.name}@{registry.alias}")
-    with tempfile.TemporaryDirectory() as folder:
-        fetched, threads = registry.fetch(f"models:/{name}/{version}", Path(folder)), config.threads or cpu_count()
-        predictor = load(fetched, threads, list(config.export.trusted))
-        require_features(predictor.card, FEATURES)
-        file = None
-        for file, state, worked in infer(config, predictor, f"{name}/{version}"):
-            done = "scored" if worked else "already scored"
-            scored = state.rows - state.rejected
-            print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
-        if file is None:
-            print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
+    tracker = Tracker(config.tracking.uri, config.tracking.experiment)
+    versions = Versions(tracker, config.tracking.model, config.tracking.alias)
+    champion = versions.load(versions.address, config.threads or cpu_count(), list(config.export.trusted))
+    require_features(champion.predictor.card, FEATURES)
+    file = None
+    for file, state, worked in infer(config, champion.predictor, f"{champion.name}/{champion.version}"):
+        done = "scored" if worked else "already scored"
+        scored = state.rows - state.rejected
+        print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
+    if file is None:
+        print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
 
 
 if __name__ == "__main__":

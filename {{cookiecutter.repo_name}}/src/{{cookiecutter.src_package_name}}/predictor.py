@@ -51,6 +51,15 @@ class Predictor(Protocol):
         """Predict for arrays of shape (rows, 1), one for each of the card's features."""
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded model, and what it is called."""
+
+    name: str
+    version: str
+    predictor: Predictor
+
+
 class OnnxPredictor:
     """A model in ONNX Runtime."""
 

@@ -4,10 +4,8 @@ import asyncio
 import logging
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,20 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .batcher import Batcher, Full
 from .errors import Problem, explain, failures
 from .features import tensors
-from .predictor import Card, Predicted, Predictor, load, require_features
+from .predictor import Card, Loaded, Predicted, Predictor, load, require_features
 from .schema import EXAMPLE, FEATURES, Prediction, Row
 from .settings import Settings
 
 log = logging.getLogger("uvicorn.error")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model that is loaded, and what it is called."""
-
-    name: str
-    version: str
-    predictor: Predictor
 
 
 class ModelName(BaseModel):
@@ -68,21 +57,16 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-def fetch(settings: Settings) -> Served:
+def fetch(settings: Settings) -> Loaded:
     """Load the model that the settings name; raises Problem if there is none or it does not fit the schema."""
     if not settings.model.startswith("models:/"):
         folder = Path(settings.model)
-        served = Served(folder.name, "local", load(folder, settings.threads, settings.trusted))
+        served = Loaded(folder.name, "local", load(folder, settings.threads, settings.trusted))
     else:
-        from .registry import (
-            Registry,  # a service with its model beside it has no need of MLflow
-        )
+        from .tracking import Tracker  # a service with its model beside it has no need of MLflow
+        from .versions import Versions
 
-        registry = Registry(settings.tracking_uri)
-        name, version = registry.resolve(settings.model)
-        with tempfile.TemporaryDirectory() as draft:
-            folder = registry.fetch(f"models:/{name}/{version}", Path(draft))
-            served = Served(name, version, load(folder, settings.threads, settings.trusted))
+        served = Versions(Tracker(settings.tracking_uri)).load(settings.model, settings.threads, settings.trusted)
     require_features(served.predictor.card, FEATURES)
     return served
 
@@ -113,7 +97,7 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
-def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
+def create_app(settings: Settings, served: Loaded | None = None) -> FastAPI:
     """Make the service. It loads the model when it starts, unless it is handed one."""
 
     @asynccontextmanager
@@ -132,12 +116,12 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
     app = FastAPIOffline(title="Predictions", description=Row.__doc__ or "", lifespan=lifespan)
     app.state.served = None
     app.add_middleware(BodyLimit, limit=settings.max_bytes)
-    registry = CollectorRegistry()
+    collected = CollectorRegistry()
     unseen = ["/livez", "/readyz", "/metrics", "/static"]
-    Instrumentator(registry=registry, excluded_handlers=unseen).instrument(app).expose(app, include_in_schema=False)
-    predicted = Counter("predictions", "Predictions made, by class", ["prediction"], registry=registry)
-    model_info = Gauge("model_info", "The model that is served", ["name", "version"], registry=registry)
-    waiting = Gauge("rows_waiting", "Rows waiting or in work", registry=registry)
+    Instrumentator(registry=collected, excluded_handlers=unseen).instrument(app).expose(app, include_in_schema=False)
+    predicted = Counter("predictions", "Predictions made, by class", ["prediction"], registry=collected)
+    model_info = Gauge("model_info", "The model that is served", ["name", "version"], registry=collected)
+    waiting = Gauge("rows_waiting", "Rows waiting or in work", registry=collected)
     waiting.set_function(lambda: app.state.batcher.rows if app.state.served else 0)
 
     @app.exception_handler(RequestValidationError)
@@ -162,7 +146,7 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
         return {"status": "ready"}
 
     @app.get("/model")
-    async def model(served: Annotated[Served, Depends(ready)]) -> Model:
+    async def model(served: Annotated[Loaded, Depends(ready)]) -> Model:
         """Describe the model: name, version, inputs and classes, and its measures at training."""
         return Model(name=served.name, version=served.version, card=served.predictor.card)
 
@@ -171,7 +155,7 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
         responses={413: {"description": "Too many rows or bytes"}, 503: {"description": "Busy: try again soon"}},
         response_model=Predictions,
     )
-    async def predict(body: Rows, served: Annotated[Served, Depends(ready)]) -> Any:
+    async def predict(body: Rows, served: Annotated[Loaded, Depends(ready)]) -> Any:
         """Predict for one row or many."""
         if len(body.rows) > settings.max_rows:
             raise HTTPException(413, f"{len(body.rows)} rows; at most {settings.max_rows} in a request")
@@ -184,11 +168,11 @@ def create_app(settings: Settings, served: Served | None = None) -> FastAPI:
     return app
 
 
-async def ready(request: Request) -> Served:
+async def ready(request: Request) -> Loaded:
     """Give the model, or say that there is none yet; async, or FastAPI would call it in a thread each time."""
     if request.app.state.served is None:
         raise HTTPException(503, "the model is not loaded", {"Retry-After": "1"})
-    served: Served = request.app.state.served
+    served: Loaded = request.app.state.served
     return served
 
 

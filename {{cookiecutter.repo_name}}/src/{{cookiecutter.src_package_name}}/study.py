@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from .errors import Problem
-from .registry import Registry
+from .tracking import Tracker
 
 BEATS = 6  # signs of life in the time after which a trial without one is taken for lost
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -57,12 +57,12 @@ def _database(address: str) -> BaseStorage:
     return get_storage(RDBStorage(address, engine_kwargs={"pool_pre_ping": True}))
 
 
-def work(study: optuna.Study, objective: Objective, options: DictConfig, registry: Registry, bar: Any) -> set[int]:
+def work(study: optuna.Study, objective: Objective, options: DictConfig, tracker: Tracker, bar: Any) -> set[int]:
     """Run trials until the study has enough, the others' included; returns the numbers of this worker's."""
     mine: set[int] = set()
     deadline = time.monotonic() + (options.timeout or math.inf)
     while time.monotonic() < deadline:
-        release(study, options.patience, registry)
+        release(study, options.patience, tracker)
         bar.n = len(study.get_trials(deepcopy=False, states=DONE))
         bar.refresh()
         if bar.n >= options.trials:
@@ -133,7 +133,7 @@ def alive(trial: optuna.Trial, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def release(study: optuna.Study, patience: float, registry: Registry) -> None:
+def release(study: optuna.Study, patience: float, tracker: Tracker) -> None:
     """Take trials whose worker must have died for failed, and have their settings tried again."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         started = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
@@ -144,4 +144,4 @@ def release(study: optuna.Study, patience: float, registry: Registry) -> None:
                 continue  # it has ended after all, or another worker was quicker
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
             if "run_id" in trial.user_attrs:
-                registry.abandon(trial.user_attrs["run_id"], f"no sign of life for {patience:g} seconds")
+                tracker.abandon(trial.user_attrs["run_id"], f"no sign of life for {patience:g} seconds")

@@ -17,8 +17,9 @@ from .features import tensors
 from .gate import Verdict, judge
 from .predictor import Card, load, require_features
 from .prepared import Manifest
-from .registry import Claim, Registry, Run
 from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
+from .tracking import Run, Tracker
+from .versions import Claim, Versions
 
 
 @dataclass(frozen=True)
@@ -36,22 +37,23 @@ def fit(pipeline: Pipeline, table: pl.DataFrame, steps: str | None = None, repor
     model.fit(pipeline, tensors(data.columns(table)), data.target(table), steps, report)
 
 
-def train(config: DictConfig, registry: Registry, parent: str | None = None) -> Outcome:
+def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Outcome:
     """Fit, measure, record, register and judge the configured model."""
     model.objective(config.objective)  # refuses a measure that there is not, before anything is recorded
     pipeline = model.build(config.model, config.seed)
     manifest, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
-    run_id = registry.create(config.model.name, parent=parent)
-    print(f"run {registry.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
-    with registry.record(run_id) as run:
+    versions = Versions(tracker, config.tracking.model, config.tracking.alias)
+    run_id = tracker.create(config.model.name, parent=parent)
+    print(f"run {tracker.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
+    with tracker.record(run_id) as run:
         run.configuration(resolved(config))
         run.text(manifest.model_dump_json(indent=2), "data/manifest.json")
         fit(pipeline, tables["train"])
         metrics = _measure(run, pipeline, config, tables)
         card = _card(config, pipeline, metrics, run.id)
-        version, difference = _keep(pipeline, card, config, registry, tables["valid"])
+        version, difference = _keep(pipeline, card, config, (tracker, versions), tables["valid"])
         run.metrics({"export_difference": difference})
-        verdict = _judge(config, registry, version, card, (manifest, tables["test"]))
+        verdict = _judge(config, versions, version, card, (manifest, tables["test"]))
         run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
     return Outcome(run.id, version, metrics, verdict)
 
@@ -87,28 +89,28 @@ def _card(config: DictConfig, pipeline: Pipeline, metrics: dict[str, float], run
 
 
 def _keep(
-    pipeline: Pipeline, card: Card, config: DictConfig, registry: Registry, valid: pl.DataFrame
+    pipeline: Pipeline, card: Card, config: DictConfig, stores: tuple[Tracker, Versions], valid: pl.DataFrame
 ) -> tuple[str, float]:
     """Record the model, prove the record equal to what was fitted, and register it; returns version and difference."""
-    trusted = list(config.export.trusted)
+    (tracker, versions), trusted = stores, list(config.export.trusted)
     kept = export.to_onnx(pipeline) if card.format == "onnx" else export.audit(pipeline, trusted)
     example = tensors({name: [value] for name, value in EXAMPLE.items()})
-    address = registry.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
+    address = tracker.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
     inputs = tensors(data.columns(valid))
     with tempfile.TemporaryDirectory() as folder:
-        saved = load(registry.fetch(address, Path(folder)), trusted=trusted).predict(inputs)
+        saved = load(versions.fetch(address, Path(folder)), trusted=trusted).predict(inputs)
     difference = export.prove_equal(saved, model.predict(pipeline, inputs))
-    return registry.register(address), difference
+    return versions.register(address), difference
 
 
 def _judge(
-    config: DictConfig, registry: Registry, version: str, card: Card, tested: tuple[Manifest, pl.DataFrame]
+    config: DictConfig, versions: Versions, version: str, card: Card, tested: tuple[Manifest, pl.DataFrame]
 ) -> Verdict:
     """Put the new version to the gate, and promote it if it passes."""
     name, metric = model.objective(config.objective)
     (manifest, test), score, since = tested, card.metrics[f"test_{name}"], datetime.now(UTC)
-    champion = registry.champion()
-    current = _score(config, registry, champion, test, metric) if champion else None
+    champion = versions.champion()
+    current = _score(config, versions, champion, test, metric) if champion else None
     verdict = judge(name, metric.more_is_better, score, current, config.gate.min_gain)
     if verdict.promote:
         claim = Claim(
@@ -119,39 +121,37 @@ def _judge(
             data=manifest.version,
             since=since,
         )
-        holder = registry.promote(version, claim)
+        holder = versions.promote(version, claim)
         if holder != version:
             return Verdict(False, f"{verdict.reason}; version {holder}, trained at the same time, is better still")
     return verdict
 
 
 def _score(
-    config: DictConfig, registry: Registry, version: str, test: pl.DataFrame, metric: model.Metric
+    config: DictConfig, versions: Versions, version: str, test: pl.DataFrame, metric: model.Metric
 ) -> float | None:
     """Measure the champion on today's test split; None if it was trained for another schema."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"models:/{registry.name}/{version}"
-        champion = load(registry.fetch(address, Path(folder)), trusted=list(config.export.trusted))
-        try:
-            require_features(champion.card, FEATURES)
-        except Problem:
-            return None
-        return metric.measure(data.target(test), champion.predict(tensors(data.columns(test))))
+    champion = versions.load(f"models:/{versions.name}/{version}", trusted=list(config.export.trusted)).predictor
+    try:
+        require_features(champion.card, FEATURES)
+    except Problem:
+        return None
+    return metric.measure(data.target(test), champion.predict(tensors(data.columns(test))))
 
 
 @command("train")
 def main(config: DictConfig) -> None:
     """Train, and say what came of it."""
-    registry = Registry(**config.tracking)
-    report(train(config, registry), registry)
+    report(train(config, Tracker(config.tracking.uri, config.tracking.experiment)), config)
 
 
-def report(outcome: Outcome, registry: Registry) -> None:
+def report(outcome: Outcome, config: DictConfig) -> None:
     """Print measures and verdict."""
     for name in model.METRICS[TASK]:
         print(f"{name:18} valid {outcome.metrics[f'valid_{name}']:.4f}   test {outcome.metrics[f'test_{name}']:.4f}")
-    done = f"promoted to {registry.alias}" if outcome.verdict.promote else f"kept, not promoted to {registry.alias}"
-    print(f"{registry.name} version {outcome.version}: {done}: {outcome.verdict.reason}")
+    alias = config.tracking.alias
+    done = f"promoted to {alias}" if outcome.verdict.promote else f"kept, not promoted to {alias}"
+    print(f"{config.tracking.model} version {outcome.version}: {done}: {outcome.verdict.reason}")
 
 
 if __name__ == "__main__":

@@ -20,25 +20,25 @@ from . import data, model, prepared, storage
 from .cli import command, resolved
 from .errors import Problem
 from .features import tensors
-from .registry import Registry, Run
 from .study import DONE, meet, work
+from .tracking import Run, Tracker
 from .train import Outcome, fit, report, train
 
 PATIENCE = 60  # seconds for another worker to create the study's run
 
 
-def tune(config: DictConfig, registry: Registry) -> Outcome | None:
+def tune(config: DictConfig, tracker: Tracker) -> Outcome | None:
     """Take part in the study until it has all its trials; returns the outcome if this worker trained the best."""
     _, tables = prepared.read(storage.locate(config.storage.root, config.data.prepared))
-    study = _join(config, registry)
-    print(f"search {registry.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
+    study = _join(config, tracker)
+    print(f"search {tracker.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
     done = len(study.get_trials(deepcopy=False, states=DONE))
     with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
-        mine = work(study, partial(_try, config, registry, study, tables), config.study, registry, bar)
-    return _conclude(study, config, registry) if _is_last(study, mine, config.study.trials) else None
+        mine = work(study, partial(_try, config, tracker, study, tables), config.study, tracker, bar)
+    return _conclude(study, config, tracker) if _is_last(study, mine, config.study.trials) else None
 
 
-def _join(config: DictConfig, registry: Registry) -> optuna.Study:
+def _join(config: DictConfig, tracker: Tracker) -> optuna.Study:
     """Create the study and the run that stands for it or, where another worker has, join that one."""
     _, metric = model.objective(config.objective)
     options: dict[str, Any] = {
@@ -49,7 +49,7 @@ def _join(config: DictConfig, registry: Registry) -> optuna.Study:
     }
     try:
         study = optuna.create_study(**options)
-        study.set_user_attr("run_id", registry.create(f"tune {config.model.name}", tags={"study": study.study_name}))
+        study.set_user_attr("run_id", tracker.create(f"tune {config.model.name}", tags={"study": study.study_name}))
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.create_study(**options, load_if_exists=True)
         _await_run(study)
@@ -70,7 +70,7 @@ def _await_run(study: optuna.Study) -> None:
 
 
 def _try(
-    config: DictConfig, registry: Registry, study: optuna.Study, tables: dict[str, pl.DataFrame], trial: optuna.Trial
+    config: DictConfig, tracker: Tracker, study: optuna.Study, tables: dict[str, pl.DataFrame], trial: optuna.Trial
 ) -> float:
     """Fit one candidate on the training split and measure it on the validation split, in a run of its own."""
     candidate = _candidate(config, {name: _suggest(trial, name, space) for name, space in config.model.space.items()})
@@ -85,10 +85,10 @@ def _try(
         if trial.should_prune():
             raise optuna.TrialPruned(f"{name} {value:.4f} at step {step}")
 
-    run_id = registry.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])
+    run_id = tracker.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])
     trial.set_user_attr("run_id", run_id)
     trial.set_user_attr("worker", config.study.worker)
-    with registry.record(run_id) as run:
+    with tracker.record(run_id) as run:
         run.configuration(resolved(candidate))
         try:
             fit(pipeline, tables["train"], candidate.model.steps, report_step)
@@ -122,14 +122,14 @@ def _is_last(study: optuna.Study, mine: set[int], trials: int) -> bool:
     return last.number in mine or (not mine and study.user_attrs.get("concluded") != len(done))
 
 
-def _conclude(study: optuna.Study, config: DictConfig, registry: Registry) -> Outcome:
+def _conclude(study: optuna.Study, config: DictConfig, tracker: Tracker) -> Outcome:
     """Draw the study and train its best candidate."""
     run_id = study.user_attrs["run_id"]
     best = _candidate(config, study.best_params)
-    with registry.record(run_id) as run:
+    with tracker.record(run_id) as run:
         _draw(study, run)
         run.metrics({"best": study.best_value, "trials": len(study.get_trials(deepcopy=False, states=DONE))})
-        outcome = train(best, registry, parent=run_id)
+        outcome = train(best, tracker, parent=run_id)
     study.set_user_attr("concluded", len(study.get_trials(deepcopy=False, states=DONE)))
     return outcome
 
@@ -149,12 +149,11 @@ def main(config: DictConfig) -> None:
     if not config.model.space:
         raise Problem(f"model={config.model.name} has no space to search; add one to its conf/model/*.yaml")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    registry = Registry(**config.tracking)
-    outcome = tune(config, registry)
+    outcome = tune(config, Tracker(config.tracking.uri, config.tracking.experiment))
     if outcome is None:
         print(f"{config.study.name}: nothing left to do for this worker; study.trials={config.study.trials} in all")
         return
-    report(outcome, registry)
+    report(outcome, config)
 
 
 if __name__ == "__main__":

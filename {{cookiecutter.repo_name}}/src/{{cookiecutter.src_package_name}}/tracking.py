@@ -1,21 +1,15 @@
-"""The only door to MLflow: runs, registered models and the champion among them."""
+"""What is recorded: runs, with the models that they made. The only way to MLflow, with versions.py behind it."""
 
-import getpass
 import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-# Said before MLflow is imported, because it looks only then: no bar for each of a model's few small files, and no word
-# to its makers about who trains what.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 import requests
@@ -23,7 +17,6 @@ import yaml
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from pydantic import BaseModel
 
 from .errors import Problem, explain, redacted
 from .predictor import Card
@@ -32,24 +25,6 @@ NEEDS = {"onnx": ["onnx", "onnxruntime", "numpy"], "skops": ["scikit-learn", "sk
 
 for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
     logging.getLogger(name).setLevel(logging.WARNING)
-
-
-# What MLflow answers where there is no model, or no alias, of a name.
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-
-# Two trainings that judged the same champion within this time may not have seen each other.
-RACE = timedelta(minutes=10)
-
-
-class Claim(BaseModel):
-    """Why a version should take the champion's place."""
-
-    score: float
-    sign: int  # 1 if a higher score is better, else -1
-    reason: str
-    over: str | None  # the champion that it was judged against
-    data: str  # the version of the prepared data: scores on others cannot be compared
-    since: datetime  # when that champion was looked up
 
 
 class Run:
@@ -85,12 +60,12 @@ class Run:
             self._client.set_tag(self.id, name, value)
 
 
-class Registry:
-    """An MLflow server, or a file in its place, and the names that this project uses there."""
+class Tracker:
+    """An MLflow server, or a file in its place, and the experiment that this project's runs are gathered under."""
 
-    def __init__(self, uri: str, experiment: str = "", model: str = "", alias: str = "champion") -> None:
+    def __init__(self, uri: str, experiment: str = "") -> None:
         """Connect; raises Problem within seconds if that cannot work."""
-        self.uri, self.name, self.alias = uri, model, alias
+        self.uri = uri
         self._experiment = experiment
         _reach(uri)
         try:
@@ -143,10 +118,6 @@ class Registry:
             info = mlflow.sklearn.log_model(model, serialization_format="skops", skops_trusted_types=trusted, **common)
         return str(info.model_uri)
 
-    def register(self, address: str) -> str:
-        """Give a recorded model a name and a version; returns the version."""
-        return str(mlflow.register_model(address, self.name).version)
-
     def abandon(self, run_id: str, reason: str) -> None:
         """End a run whose worker is gone."""
         self.client.set_tag(run_id, "abandoned", reason)
@@ -171,75 +142,6 @@ class Registry:
                 raise Problem(f"{self.uri} does not give back what was recorded")
         finally:
             self.client.delete_run(run_id)
-
-    def champion(self) -> str | None:
-        """Find the version that the alias points to."""
-        return self._version(self.name, self.alias)
-
-    def _version(self, name: str, alias: str) -> str | None:
-        try:
-            return str(self.client.get_model_version_by_alias(name, alias).version)
-        except MlflowException as error:
-            if error.error_code in ABSENT:
-                return None
-            raise
-
-    def promote(self, version: str, claim: Claim) -> str:
-        """Let the alias point to a version, and keep who did so, when, why and what it replaced as its tags.
-
-        MLflow cannot move an alias on the condition that nobody else just did. So whoever promotes says so first, moves
-        the alias, and then looks who else claims the same place: it goes to the best of them. Who looks last sees all.
-
-        Returns:
-            The version that the alias points to in the end, which is another one if a training that ended at the same
-            time was better.
-        """
-        self.client.set_model_version_tag(self.name, version, "claim", claim.model_dump_json())
-        self.client.set_registered_model_alias(self.name, self.alias, version)
-        while (best := self._best(claim)) != self.champion():
-            self.client.set_registered_model_alias(self.name, self.alias, best)
-        won = {
-            "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "promoted_by": _who(),
-            "promoted_because": claim.reason,
-            "promoted_over": claim.over or "none",
-        }
-        for name, value in (won if best == version else {"gave_way_to": best}).items():
-            self.client.set_model_version_tag(self.name, version, name, value)
-        return best
-
-    def _best(self, claim: Claim) -> str:
-        """Find the best of the versions that claim the same place; of equals, the first."""
-        rivals = []
-        for found in self.client.search_model_versions(f"name='{self.name}'"):
-            if "claim" in found.tags:
-                other = Claim.model_validate_json(found.tags["claim"])
-                if (other.over, other.data) == (claim.over, claim.data) and other.since > claim.since - RACE:
-                    rivals.append((-claim.sign * other.score, int(found.version)))
-        return str(min(rivals)[1])
-
-    def resolve(self, model: str) -> tuple[str, str]:
-        """Find the name and version behind an address such as models:/name@champion or models:/name/3."""
-        name, _, alias = model.removeprefix("models:/").partition("@")
-        if not alias:
-            name, _, version = name.partition("/")
-            return name, version
-        holder = self._version(name, alias)
-        if holder is None:
-            raise Problem(f"no model {model} in {self.uri}: run `make train` first")
-        return name, holder
-
-    def fetch(self, address: str, folder: Path) -> Path:
-        """Download the model at an address, such as models:/name/3, into a folder."""
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
-
-
-def _who() -> str:
-    """Name who runs this: the person behind a pipeline, or the user; a pod's user may have a number only."""
-    try:
-        return os.environ.get("GITLAB_USER_LOGIN") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _reach(uri: str) -> None:
