@@ -78,11 +78,10 @@ def test_any_number_of_trainings_agree_on_the_best(here: Versions, rivals: list[
     made = [tracker().client.create_model_version(here.name, source).version for _ in scores]
     gate = threading.Barrier(len(scores))
 
-    def race(version: str, score: float) -> str:
-        mine = versions()
-        gate.wait()
+    def race(mine: Versions, version: str, score: float) -> str:
+        gate.wait(60)
         return mine.promote(version, claim(score))
 
     with ThreadPoolExecutor(len(scores)) as pool:
-        list(pool.map(race, made, scores))
+        list(pool.map(race, [versions() for _ in scores], made, scores))
     assert here.champion() == str(made[3])
