@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -12,9 +11,10 @@ from omegaconf import DictConfig
 
 from {{ cookiecutter.src_package_name }} import CONF, data
 from {{ cookiecutter.src_package_name }}.prepare import prepare
-from {{ cookiecutter.src_package_name }}.registry import Registry
 from {{ cookiecutter.src_package_name }}.schema import FEATURES, TASK
+from {{ cookiecutter.src_package_name }}.tracking import Tracker
 from {{ cookiecutter.src_package_name }}.train import train
+from {{ cookiecutter.src_package_name }}.versions import Versions
 
 ROOT = CONF.parent
 Configure = Callable[..., DictConfig]
@@ -27,6 +27,18 @@ def configure(verb: str, *overrides: str) -> DictConfig:
     """Compose a command's configuration as its command line does."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(verb, list(overrides))
+
+
+def tracker() -> Tracker:
+    """Connect to where the current folder's runs are recorded."""
+    config = configure("train").tracking
+    return Tracker(config.uri, config.experiment)
+
+
+def versions() -> Versions:
+    """Find the versions of the model in the current folder."""
+    config = configure("train").tracking
+    return Versions(tracker(), config.model, config.alias)
 
 
 def raw_file(folder: Path) -> Path:
@@ -78,7 +90,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         enter(folder, monkeypatch)
         prepare(configure("prepare"))
         config = configure("train", f"model={QUICK}")
-        train(config, Registry(**config.tracking))
+        train(config, tracker())
     return folder
 
 
@@ -93,9 +105,3 @@ def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def tables(finished: Path) -> dict[str, pl.DataFrame]:
     """The prepared tables of the sample data."""
     return {name: pl.read_parquet(next(finished.glob(f"data/prepared/*/{name}.parquet"))) for name in data.SPLITS}
-
-
-def runs(registry: Registry, **tags: str) -> list[Any]:
-    """Find the runs that have some tags, the newest first."""
-    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    return list(registry.client.search_runs([registry.experiment], wanted))

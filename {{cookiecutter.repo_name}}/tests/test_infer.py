@@ -8,17 +8,15 @@ from polars.testing import assert_frame_equal
 from {{ cookiecutter.src_package_name }} import infer as module
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.infer import State, infer
-from {{ cookiecutter.src_package_name }}.predictor import Predictor, load
-from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.predictor import Predictor
 from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, TASK
 
-from .conftest import a_number, configure
+from .conftest import a_number, configure, versions
 
 
 @pytest.fixture
-def predictor(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    registry = Registry(**configure("train").tracking)
-    return load(registry.fetch(f"models:/{registry.name}/1", tmp_path_factory.mktemp("model")))
+def predictor(trained: Path) -> Predictor:
+    return versions().load(versions().address).predictor
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from fastapi.testclient import TestClient
 
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.features import Tensors, tensors
-from {{ cookiecutter.src_package_name }}.predictor import Predicted, Predictor
-from {{ cookiecutter.src_package_name }}.registry import Registry
+from {{ cookiecutter.src_package_name }}.predictor import Loaded, Predicted, Predictor
 from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, FEATURES, TASK, Row
-from {{ cookiecutter.src_package_name }}.serve import Served, create_app, fetch
+from {{ cookiecutter.src_package_name }}.serve import create_app, fetch
 from {{ cookiecutter.src_package_name }}.settings import Settings
 
-from .conftest import ROOT, a_number, configure
+from .conftest import ROOT, a_number, configure, versions
 
 SOURCE = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
@@ -144,8 +143,7 @@ def test_the_service_needs_no_training_libraries() -> None:
 
 
 def test_a_model_can_lie_in_a_folder(trained: Path, tmp_path: Path) -> None:
-    registry = Registry(**configure("train").tracking)
-    folder = registry.fetch(f"models:/{registry.name}/1", tmp_path / "model")
+    folder = versions().fetch(f"models:/{versions().name}/1", tmp_path / "model")
     with TestClient(create_app(Settings(model=str(folder)))) as client:
         assert client.post("/predict", json=rows({})).json()["model"]["version"] == "local"
 
@@ -178,7 +176,7 @@ def slow(trained: Path) -> Slow:
 
 @pytest.fixture
 def busy(slow: Slow) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(max_waiting=2), Served("slow", "1", slow))) as client:
+    with TestClient(create_app(Settings(max_waiting=2), Loaded("slow", "1", slow))) as client:
         slow.called.clear()
         yield client
 
@@ -197,6 +195,6 @@ def test_beyond_the_bound_the_answer_is_a_fast_503_and_probes_go_on(busy: TestCl
 
 
 def test_before_the_model_is_there_the_service_is_not_ready(slow: Slow) -> None:
-    client = TestClient(create_app(Settings(), Served("slow", "1", slow)))  # not started
+    client = TestClient(create_app(Settings(), Loaded("slow", "1", slow)))  # not started
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == client.post("/predict", json=rows({})).status_code == 503

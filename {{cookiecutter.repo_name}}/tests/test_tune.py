@@ -11,35 +11,32 @@ from optuna.trial import TrialState
 
 from {{ cookiecutter.src_package_name }} import study as shared
 from {{ cookiecutter.src_package_name }} import tune as module
-from {{ cookiecutter.src_package_name }}.registry import Registry
 from {{ cookiecutter.src_package_name }}.study import DONE
 from {{ cookiecutter.src_package_name }}.train import Outcome
 from {{ cookiecutter.src_package_name }}.tune import tune
 
-from .conftest import QUICK, ROOT, configure
+from .conftest import QUICK, ROOT, configure, tracker
 
 
-def run_study(*overrides: str) -> tuple[Outcome | None, Registry, optuna.Study]:
+def run_study(*overrides: str) -> tuple[Outcome | None, optuna.Study]:
     config = configure("tune", f"model={QUICK}", *overrides)
-    registry = Registry(**config.tracking)
-    outcome = tune(config, registry)
+    outcome = tune(config, tracker())
     study = optuna.load_study(study_name=config.study.name, storage=shared.meet(config.study.storage))
-    return outcome, registry, study
+    return outcome, study
 
 
-def children(registry: Registry, study: optuna.Study) -> list[str]:
-    found = registry.client.search_runs(
-        [registry.experiment], f"tags.`mlflow.parentRunId` = '{study.user_attrs['run_id']}'"
-    )
+def children(study: optuna.Study) -> list[str]:
+    wanted = f"tags.`mlflow.parentRunId` = '{study.user_attrs['run_id']}'"
+    found = tracker().client.search_runs([tracker().experiment], wanted)
     return sorted(run.info.run_name for run in found)
 
 
 def test_every_trial_is_a_run_inside_the_study(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    outcome, registry, study = run_study("study.trials=3")
+    outcome, study = run_study("study.trials=3")
     assert outcome is not None
-    assert children(registry, study) == [QUICK, "trial 0", "trial 1", "trial 2"]
-    parent = registry.client.get_run(study.user_attrs["run_id"])
+    assert children(study) == [QUICK, "trial 0", "trial 1", "trial 2"]
+    parent = tracker().client.get_run(study.user_attrs["run_id"])
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["best"] == study.best_value
     objective, _ = module.model.objective(configure("tune").objective)
@@ -48,31 +45,32 @@ def test_every_trial_is_a_run_inside_the_study(trained: Path, monkeypatch: pytes
 
 def test_a_study_goes_on_where_it_stopped(trained: Path) -> None:
     run_study("study.trials=2")
-    _, registry, study = run_study("study.trials=3")
+    _, study = run_study("study.trials=3")
     assert [trial.number for trial in study.get_trials(states=DONE)] == [0, 1, 2]
-    assert children(registry, study).count(QUICK) == 2
+    assert children(study).count(QUICK) == 2
 
 
 def test_a_finished_study_is_not_concluded_twice(trained: Path) -> None:
     run_study("study.trials=2")
-    outcome, _, study = run_study("study.trials=2")
+    outcome, study = run_study("study.trials=2")
     assert outcome is None
     assert len(study.trials) == 2
 
 
 def test_poor_trials_are_stopped_early(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna.Trial, "should_prune", lambda trial: trial.number == 1)
-    _, registry, study = run_study("model=forest", "model.params.n_estimators=10", "study.trials=2")
+    _, study = run_study("model=forest", "model.params.n_estimators=10", "study.trials=2")
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
-    pruned = next(run for run in registry.client.search_runs([registry.experiment]) if run.info.run_name == "trial 1")
+    recorded = tracker().client.search_runs([tracker().experiment])
+    pruned = next(run for run in recorded if run.info.run_name == "trial 1")
     assert pruned.info.status == "FINISHED"
     assert "at step 1" in pruned.data.tags["pruned"]
 
 
 def test_a_lost_trial_is_made_again(trained: Path) -> None:
-    _, _, study = run_study("study.trials=1")
+    _, study = run_study("study.trials=1")
     lost = study.ask(study.trials[0].distributions)  # by a worker that took a trial, and died
-    _, _, study = run_study("study.trials=3", "study.patience=1")
+    _, study = run_study("study.trials=3", "study.patience=1")
     assert [trial.state for trial in study.trials].count(TrialState.FAIL) == 1
     assert len(study.get_trials(states=DONE)) == 3
     assert len(study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))) == 0
@@ -81,7 +79,7 @@ def test_a_lost_trial_is_made_again(trained: Path) -> None:
 
 def test_a_lost_trial_keeps_its_place_until_it_is_enqueued(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another worker that looks between the two steps must not take the place for something new."""
-    study, registry = optuna.create_study(), Registry(**configure("tune").tracking)
+    study = optuna.create_study()
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     lost = study.ask(space)
     lost.set_user_attr("alive", 0)
@@ -92,7 +90,7 @@ def test_a_lost_trial_keeps_its_place_until_it_is_enqueued(trained: Path, monkey
         enqueue(*values, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(study, "enqueue_trial", look_and_enqueue)
-    shared.release(study, 60, registry)
+    shared.release(study, 60, tracker())
     assert places == [[0]]
     assert shared._taken(study, 60) == []
     assert study.ask(space).params == lost.params
@@ -102,16 +100,16 @@ def test_a_lost_trial_keeps_its_place_until_it_is_enqueued(trained: Path, monkey
 
 
 def test_a_trial_that_is_worked_on_is_not_lost(trained: Path) -> None:
-    _, _, study = run_study("study.trials=1")
+    _, study = run_study("study.trials=1")
     slow = study.ask()
     with shared.alive(slow, 0.1):
         sleep(2)
-        shared.release(study, 1, Registry(**configure("tune").tracking))
+        shared.release(study, 1, tracker())
     assert study.trials[slow.number].state == TrialState.RUNNING
 
 
 def test_a_worker_that_was_taken_for_lost_gives_way(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, study = run_study("study.trials=1")
+    _, study = run_study("study.trials=1")
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
 

@@ -10,6 +10,11 @@ from .errors import Problem
 # Said before ONNX Runtime is imported: it would report its use to its makers, and keep a file in /tmp for that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+# Said before MLflow is imported, because it looks only then: no bar for each of a model's few small files, and no word
+# to its makers about who trains what.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 

@@ -64,9 +64,9 @@ def data(config: Any) -> str:
 
 def mlflow(config: Any) -> str:
     """Check that a run can be written, read back and deleted."""
-    from .registry import Registry
+    from .tracking import Tracker
 
-    Registry(**config.tracking).rehearse()
+    Tracker(config.tracking.uri, config.tracking.experiment).rehearse()
     return f"{config.tracking.uri} keeps parameters, metrics and files"
 
 
@@ -100,7 +100,7 @@ def study(config: Any) -> str:
 
 
 def images(config: Any) -> str:
-    """Check for a login to the registry of images."""
+    """Check for a login to the image registry."""
     host = config.images.split("/")[0]
     folder = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
     try:
@@ -172,7 +172,7 @@ def _attempt(check: Callable[[Any], str], config: Any = None) -> tuple[bool, str
 
 def _load() -> None:
     """Import what the checks use, which on a busy machine takes longer than an answer may."""
-    for module in ("registry", "storage", "study"):
+    for module in ("storage", "study", "tracking"):
         with suppress(ImportError):  # the check that needs it says so
             importlib.import_module(f".{module}", __package__)
 

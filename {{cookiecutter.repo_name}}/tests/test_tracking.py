@@ -1,0 +1,87 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.tracking import Tracker
+
+from .conftest import tracker
+
+
+@pytest.fixture
+def here(folder: Path) -> Tracker:
+    return tracker()
+
+
+@pytest.fixture
+def locked() -> Iterator[str]:
+    """A server that wants a login."""
+
+    class Locked(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 401)
+            self.end_headers()
+            self.wfile.write(b"You are not authenticated.")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Locked)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "htp://nowhere", "./mlruns"])
+def test_a_wrong_address_fails_at_once_and_is_named(uri: str) -> None:
+    start = monotonic()
+    with pytest.raises(Problem, match="MLFLOW_TRACKING_URI") as caught:
+        Tracker(uri, experiment="any")
+    assert uri in str(caught.value)
+    assert monotonic() - start < 60
+
+
+def test_a_refused_login_names_what_to_set(locked: str) -> None:
+    with pytest.raises(Problem, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"):
+        Tracker(locked)
+
+
+def test_a_run_takes_no_other_run_for_itself(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = here.create("parent")
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent)
+    child = here.create("child", parent=parent)
+    with here.record(child) as run:
+        run.metrics({"measure": 1.5})
+    assert child != parent
+    assert here.client.get_run(parent).data.metrics == {}
+    assert here.client.get_run(child).data.metrics == {"measure": 1.5}
+    assert here.client.get_run(child).data.tags["mlflow.parentRunId"] == parent
+
+
+def test_a_run_names_the_job_that_made_it(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "job" not in here.client.get_run(here.create("on a laptop")).data.tags
+    monkeypatch.setenv("JOB", "train-x7k2p")
+    made = here.create("on a cluster", tags={"study": "one"})
+    tags = here.client.get_run(made).data.tags
+    assert (tags["job"], tags["study"]) == ("train-x7k2p", "one")
+    [found] = here.client.search_runs([here.experiment], "tags.job = 'train-x7k2p'")
+    assert found.info.run_id == made
+
+
+def test_a_run_that_raises_is_marked_as_failed(here: Tracker) -> None:
+    run_id = here.create("fails")
+    with pytest.raises(RuntimeError), here.record(run_id):
+        raise RuntimeError
+    assert here.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_rehearsal_leaves_no_run(here: Tracker) -> None:
+    before = here.client.search_runs([here.experiment])
+    here.rehearse()
+    assert len(here.client.search_runs([here.experiment])) == len(before)
