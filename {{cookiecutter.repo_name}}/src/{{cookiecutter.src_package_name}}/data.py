@@ -1,7 +1,8 @@
-"""Tables in and out of memory: scan files in batches, check rows against the schema, split. Nothing here writes."""
+"""Tables in memory: scan files in batches, check rows against the schema, give arrays. Nothing here writes."""
 
 import functools
 from collections.abc import Iterable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +11,24 @@ import polars as pl
 from polars import selectors
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from .columns import COLUMNS, EXTRA, TARGET, Column, plain
 from .errors import Problem
-from .schema import TARGET, TASK
+from .inputs import UNITS, Values
+from .kinds import Kind
+from .schema import Row
 
 SUFFIXES = (".csv", ".parquet")
 SPLITS = ("train", "valid", "test")
+
+# Polars' type for a column's; times are UTC without a zone.
+TYPES: dict[type, Any] = {
+    float: pl.Float64,
+    int: pl.Int64,
+    bool: pl.Boolean,
+    str: pl.String,
+    date: pl.Date,
+    datetime: pl.Datetime("us"),
+}
 
 
 class Fault(NamedTuple):
@@ -51,25 +65,42 @@ def batches(file: Path, missing: Iterable[str], size: int, start: int = 0) -> It
         yield pl.concat(rest)
 
 
-def require(columns: Iterable[str], file: Path, missing: Iterable[str]) -> None:
-    """Refuse a file that lacks a column of the schema."""
+def require(
+    columns: Iterable[str],
+    file: Path,
+    missing: Iterable[str],
+    place: str = "the fields of Row and Example in schema.py",
+) -> None:
+    """Refuse a file that lacks one of the columns that a place names."""
     found = scan(file, missing).collect_schema().names()
     if absent := [name for name in columns if name not in found]:
         raise Problem(
             f"{file.name} has no column {', '.join(map(repr, absent))}; it has {', '.join(map(repr, found))}. "
-            "Correct the file, or the fields of Row and Example in schema.py."
+            f"Correct the file, or {place}."
         )
+
+
+def columns_of(model: type[BaseModel]) -> dict[str, Column]:
+    """List the columns of Row or of Example, by their names in files."""
+    return COLUMNS if model is Row else {**COLUMNS, **EXTRA}
 
 
 def check(
     table: pl.DataFrame, model: type[BaseModel], file: str, start: int = 0
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[Fault]]:
-    """Part a table into rows that keep every rule of a model, with its types, and rows that do not.
+    """Part a table into rows that keep every rule of Row or Example, with its types, and rows that do not.
 
-    Returns the good rows, the bad rows as they came, and every fault of the bad rows. Columns that the model does not
-    know stay with the good rows untouched.
+    Args:
+        table: Rows as they came; columns have the names that files have.
+        model: Row or Example.
+        file: The file's name, for faults.
+        start: How many rows of the file came before these.
+
+    Returns:
+        The good rows, the bad rows as they came, and every fault of the bad rows. Columns that the model does not know
+        stay with the good rows untouched.
     """
-    names = list(model.model_fields)
+    names = list(columns_of(model))
     rows = [_counted(row, model) for row in table.select(names).to_dicts()]
     adapter = TypeAdapter(list[model])  # type: ignore[valid-type]
     faults: list[Fault] = []
@@ -108,42 +139,41 @@ def _counts(model: type[BaseModel]) -> list[str]:
 
 def frame(rows: list[Any], model: type[BaseModel]) -> pl.DataFrame:
     """Gather checked rows in a table whose column types follow the model's fields."""
-    return pl.DataFrame([row.model_dump() for row in rows], schema=dict(_types(model)), orient="row")
-
-
-def _types(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
-    """Polars' type for each field: what JSON calls it decides."""
-    names = {"number": pl.Float64, "integer": pl.Int64, "boolean": pl.Boolean, "string": pl.String}
-    for name, schema in model.model_json_schema()["properties"].items():
-        kinds = [part.get("type") for part in schema.get("anyOf", [schema])]
-        yield name, next((names[kind] for kind in kinds if kind in names), pl.String)
+    known = columns_of(model)
+    records = [row.model_dump(by_alias=True) for row in rows]
+    for name in (name for name, column in known.items() if column.type is datetime):
+        for record in records:
+            record[name] = plain(record[name])
+    types = {name: TYPES[column.type] for name, column in known.items()}
+    return pl.DataFrame(records, schema=types, orient="row")
 
 
 def _fault(detail: Any, rows: list[dict[str, Any]], file: str, start: int) -> Fault:
     number, *path = detail["loc"]
+    if not path:  # a rule about several columns at once
+        return Fault(file, start + number + 1, "all", repr(rows[number]), detail["msg"])
     column = str(path[0])
-    return Fault(file, start + number + 1, column, repr(rows[number][column]), detail["msg"])
+    return Fault(file, start + number + 1, column, repr(rows[number].get(column)), detail["msg"])
 
 
-def split(target: pl.Series, valid: float, test: float, seed: int) -> pl.Series:
-    """Assign each row to train, valid or test at random, in the same proportions for each class of the target."""
-    if valid <= 0 or test <= 0 or valid + test >= 1:
-        raise Problem(f"split valid={valid} test={test}: both must be above 0 and leave something for training")
-    random = np.random.default_rng(seed)
-    labels = np.full(len(target), SPLITS[0], dtype=object)
-    groups = target.rank("dense").to_numpy() if TASK == "classification" else np.zeros(len(target))
-    for group in np.unique(groups):
-        rows = random.permutation(np.flatnonzero(groups == group))
-        first, second = round(len(rows) * test), round(len(rows) * (test + valid))
-        labels[rows[:first]], labels[rows[first:second]] = "test", "valid"
-    return pl.Series("split", labels, dtype=pl.String)
+def columns(table: pl.DataFrame) -> dict[str, Values]:
+    """Give the columns of a table that the schema knows, as inputs.tensors takes them.
+
+    Numbers and booleans are float64 arrays of shape (rows,), with NaN for a missing value; dates are datetime64[D] and
+    times datetime64[us], with NaT; other columns are lists, with None.
+    """
+    known = {**COLUMNS, **EXTRA}
+    return {name: _values(table[name], known[name]) for name in table.columns if name in known}
 
 
-def columns(table: pl.DataFrame) -> dict[str, list[Any]]:
-    """Give the columns of a table as lists, the target among them where the table has it."""
-    return table.to_dict(as_series=False)
+def _values(series: pl.Series, column: Column) -> Values:
+    if column.kind in (Kind.NUMBER, Kind.BOOLEAN):
+        return series.cast(pl.Float64).to_numpy()
+    if column.kind in UNITS:
+        return series.to_numpy().astype(f"datetime64[{UNITS[column.kind]}]")
+    return series.to_list()
 
 
 def target(table: pl.DataFrame) -> np.ndarray[Any, Any]:
-    """Give the values to be predicted: text or whole numbers for classes, float64 for a number."""
+    """Give the values to be predicted, of shape (rows,): objects for text, bool, int64 or float64."""
     return table[TARGET].to_numpy()

@@ -55,12 +55,10 @@ def packages(_: Any) -> str:
 
 def data(config: Any) -> str:
     """Check that the raw files are there, with the columns of the schema."""
-    from . import data, storage
-    from .schema import Example
+    from .prepare import rule_for, sources
 
-    files = storage.files(storage.locate(config.storage.root, config.data.raw), data.SUFFIXES)
-    for file in files:
-        data.require(Example.model_fields, storage.fetch(file), config.data.missing)
+    files = sources(config)
+    rule_for(config, files)
     return f"{len(files)} raw file(s) in {config.storage.root}, with the columns of schema.py"
 
 

@@ -5,67 +5,151 @@ import json
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import polars as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from . import data, storage
+from . import data, review, split, storage, tables
 from .cli import command
+from .columns import COLUMNS, EXTRA, VERSION
 from .data import SPLITS, Fault
 from .errors import Problem
-from .prepared import Manifest, Part, describe
-from .schema import TARGET, VERSION, Example
+from .review import Parts
+from .schema import Example
+from .split import Files, Hash, Rule, Time
+from .tables import Manifest, Part, describe
 
 SHOWN = 100  # faults printed at most; the quarantine file has them all
+SCHEMA = (*COLUMNS, *EXTRA)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A raw file on this disk, its columns, and the split that it is for, where data.split.files says so."""
+
+    file: Path
+    columns: list[str]
+    split: str | None
 
 
 def prepare(config: DictConfig) -> Manifest:
     """Turn the configured raw files into prepared tables and their manifest.
 
     Nothing is written if a file lacks a column or, with bad_rows=fail, if a row breaks a rule.
+
+    Raises:
+        Problem: If so, if a setting cannot be followed, or if a split would be without rows.
     """
     if config.bad_rows not in ("fail", "quarantine"):
         raise Problem(f"bad_rows={config.bad_rows}: it is either fail or quarantine")
-    locate = partial(storage.locate, config.storage.root)
-    raw = [storage.fetch(item) for item in storage.files(locate(config.data.raw), data.SUFFIXES)]
-    for file in raw:
-        data.require(Example.model_fields, file, config.data.missing)
+    raw = sources(config)
+    before = tables.earlier(storage.locate(config.storage.root, config.data.prepared))
+    rule, notes = _kept(rule_for(config, raw), before)
     with tempfile.TemporaryDirectory() as scratch:
-        checked = _check(raw, config, Path(scratch))
+        others = [config.data.id, *rule.columns, *(before.split.columns if before else [])]
+        checked = _check(raw, config, rule, list(dict.fromkeys(others)), Path(scratch))
         if checked.faults and config.bad_rows == "fail":
             raise Problem(_report(checked.faults))
-        return _write(checked, config, Path(scratch), locate(config.data.prepared))
+        if not checked.good:
+            raise Problem("no good row in any file: add rows, or correct data.raw in conf/data/table.yaml")
+        rule, parts = _split(rule, checked, raw, config)
+        if before:
+            notes += review.moves(before.split, rule, parts)
+        return _write(checked, config, rule, parts, notes)
+
+
+def sources(config: DictConfig) -> list[Raw]:
+    """Find the raw files, and read the names of their columns."""
+    places: dict[str | None, str] = dict(config.data.split.files or {None: config.data.raw})
+    found = []
+    for name, place in places.items():
+        for item in storage.files(storage.locate(config.storage.root, place), data.SUFFIXES):
+            file = storage.fetch(item)
+            found.append(Raw(file, data.scan(file, config.data.missing).collect_schema().names(), name))
+    return found
+
+
+def rule_for(config: DictConfig, raw: list[Raw]) -> Rule:
+    """Work out what the rows of some files are split by.
+
+    Raises:
+        Problem: If the settings contradict each other, or a file lacks a column of the schema or of the rule.
+    """
+    for source in raw:
+        data.require(SCHEMA, source.file, config.data.missing)
+    unique = config.data.id if any(config.data.id in source.columns for source in raw) else None
+    settings = OmegaConf.to_container(config.data.split, resolve=True)
+    assert isinstance(settings, dict)
+    rule = split.rule({str(name): value for name, value in settings.items()}, config.seed, unique)
+    for source in raw:
+        data.require(rule.columns, source.file, config.data.missing, "data.split in conf/data/table.yaml")
+    return rule
+
+
+def _kept(rule: Rule, before: Manifest | None) -> tuple[Rule, list[str]]:
+    """Go on hashing the columns of the earlier tables if the schema has only grown: no row is to move for that."""
+    if not (before and isinstance(rule, Hash) and isinstance(before.split, Hash)):
+        return rule, []
+    if not (rule.content and before.split.content and set(before.split.by) < set(rule.by)):
+        return rule, []
+    new = ", ".join(name for name in rule.by if name not in before.split.by)
+    note = (
+        f"rows are split by the columns that the tables had before, without {new}, so that none moves: "
+        "to split by others, name them in data.split.by"
+    )
+    return rule.model_copy(update={"by": before.split.by}), [note]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of the check: the files, every fault, and the rows with faults as they came."""
+    """What came of the check: the files, every fault, the rows with faults as they came, and files of good rows."""
 
     sources: list[Part] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     rejects: list[pl.DataFrame] = field(default_factory=list)
+    good: list[tuple[str | None, Path]] = field(default_factory=list)
 
 
-def _check(raw: list[Path], config: DictConfig, scratch: Path) -> Checked:
-    """Check every row; the good ones go to scratch, a file for each batch."""
+def _check(raw: list[Raw], config: DictConfig, rule: Rule, others: list[str], scratch: Path) -> Checked:
+    """Check every row; the good ones go to scratch, a file for each batch, with some columns beside the schema's."""
     checked = Checked()
-    for file in raw:
+    known = {name for source in raw for name in source.columns}
+    others = [name for name in others if name in known and name not in SCHEMA]
+    for source in raw:
         start = 0
-        with tqdm(desc=f"checking {file.name}", unit=" rows", unit_scale=True, disable=None) as bar:
-            for batch in data.batches(file, config.data.missing, config.batch_rows):
-                good, bad, found = data.check(batch, Example, file.name, start)
-                kept = [config.data.id] if config.data.id in good.columns else []
-                part = scratch / f"{len(checked.sources):06}-{start:012}.parquet"
-                good.select(*kept, *Example.model_fields).write_parquet(part)
+        file = source.file.name
+        with tqdm(desc=f"checking {file}", unit=" rows", unit_scale=True, disable=None) as bar:
+            for batch in data.batches(source.file, config.data.missing, config.batch_rows):
+                good, bad, found = data.check(batch, Example, file, start)
+                good = good.select(*_texts(others, good), *SCHEMA)
+                _require_place(good, rule, found, file, start)
+                part = scratch / f"{len(checked.good):06}.parquet"
+                good.write_parquet(part)
+                checked.good.append((source.split, part))
                 checked.faults.extend(found)
                 checked.rejects.append(bad)
                 start += len(batch)
                 bar.update(len(batch))
-        checked.sources.append(describe(file, file.name, start))
+        checked.sources.append(describe(source.file, file, start))
     return checked
+
+
+def _texts(names: list[str], table: pl.DataFrame) -> list[pl.Expr]:
+    """Give columns that the schema does not know as text, as which a CSV file has them."""
+    return [
+        (split.text(name, table.schema[name]) if name in table.columns else pl.lit(None, pl.String)).alias(name)
+        for name in names
+    ]
+
+
+def _require_place(good: pl.DataFrame, rule: Rule, faults: list[Fault], file: str, start: int) -> None:
+    """Refuse a row that the rule does not decide on."""
+    for place in good.select(~rule.placed(good.schema)).to_series().arg_true()[:1]:
+        bad = {fault.row for fault in faults}
+        rows = [row for row in range(start + 1, start + len(good) + len(bad) + 1) if row not in bad]
+        raise Problem(f"{file}, row {rows[place]}: {rule.refusal(good.row(place, named=True))}")
 
 
 def _report(faults: list[Fault]) -> str:
@@ -80,32 +164,52 @@ def _report(faults: list[Fault]) -> str:
     )
 
 
-def _write(checked: Checked, config: DictConfig, scratch: Path, folder: storage.Location) -> Manifest:
+def _split(rule: Rule, checked: Checked, raw: list[Raw], config: DictConfig) -> tuple[Rule, Parts]:
+    """Part the good rows; the bounds that shares of time come to, and files for testing, become part of the rule."""
+    if isinstance(rule, Files):
+        tested = [part.sha256 for source, part in zip(raw, checked.sources, strict=True) if source.split == "test"]
+        files = {name: [file for place, file in checked.good if place == name] for name in SPLITS}
+        return Files(test=sorted(tested)), {name: pl.scan_parquet(files[name]) for name in SPLITS}
+    table = pl.scan_parquet([file for _, file in checked.good])
+    if isinstance(rule, Time):
+        times = table.select(rule.column).collect().to_series()
+        rule = rule.settled(times, config.data.split.valid, config.data.split.test)
+    labels = rule.labels(table.collect_schema())
+    return rule, {name: table.filter(labels == name) for name in SPLITS}
+
+
+def _write(checked: Checked, config: DictConfig, rule: Rule, parts: Parts, notes: list[str]) -> Manifest:
     """Write the three tables, the quarantine and, last, the manifest."""
-    table = pl.scan_parquet(sorted(scratch.iterdir()))
-    target = table.select(TARGET).collect()[TARGET]
-    split = data.split(target, config.data.split.valid, config.data.split.test, config.seed)
-    if missing := [name for name in SPLITS if name not in set(split)]:
-        raise Problem(f"{len(target)} good row(s) are too few: none left for {', '.join(missing)}")
-    version = _version(config, checked.sources)
+    folder = storage.locate(config.storage.root, config.data.prepared)
+    rows = {name: int(part.select(pl.len()).collect().item()) for name, part in parts.items()}
+    if missing := [name for name in SPLITS if not rows[name]]:
+        raise Problem(
+            f"{sum(rows.values())} good row(s) are too few: none left for {', '.join(missing)} by {rule}; "
+            "add rows, or change data.split"
+        )
+    version = _version(config, rule, checked.sources)
+    columns = [name for name in parts["train"].collect_schema() if name in (config.data.id, *rule.columns, *SCHEMA)]
     with ExitStack() as stack:
         drafts = {name: stack.enter_context(storage.publish(folder / version / f"{name}.parquet")) for name in SPLITS}
-        labelled = table.with_columns(split)
-        sinks = [
-            labelled.filter(pl.col("split") == name).drop("split").sink_parquet(draft, lazy=True)
-            for name, draft in drafts.items()
-        ]
+        sinks = [parts[name].select(columns).sink_parquet(draft, lazy=True) for name, draft in drafts.items()]
         pl.collect_all(sinks, engine="streaming")
         if checked.faults:
             _quarantine(stack.enter_context(storage.publish(folder / version / "quarantine.csv")), checked)
-        counts = {name: int((split == name).sum()) for name in SPLITS}
-        splits = {name: describe(drafts[name], f"{version}/{name}.parquet", counts[name]) for name in SPLITS}
+        splits = {name: describe(drafts[name], f"{version}/{name}.parquet", rows[name]) for name in SPLITS}
+        written = {name: pl.scan_parquet(draft) for name, draft in drafts.items()}
+        classes = review.classes(written)
+        groups = review.groups(rule, config.data.id, written)
+        notes = [*notes, *review.review(written, rows, classes, rule)]
     manifest = Manifest(
         version=version,
         schema_version=VERSION,
         seed=config.seed,
         raw=checked.sources,
+        split=rule,
         splits=splits,
+        classes=classes,
+        groups=groups,
+        notes=notes,
         rejected=sum(map(len, checked.rejects)),
     )
     with storage.publish(folder / "manifest.json") as draft:
@@ -122,9 +226,9 @@ def _quarantine(file: Path, checked: Checked) -> None:
     pl.DataFrame(lines, schema=[*Fault._fields, "record"], orient="row").write_csv(file)
 
 
-def _version(config: DictConfig, sources: list[Part]) -> str:
+def _version(config: DictConfig, rule: Rule, sources: list[Part]) -> str:
     """Name the outcome after all that decides it, so that equal runs write equal files to the same place."""
-    parts = [VERSION, str(config.seed), str(config.data), *(part.sha256 for part in sources)]
+    parts = [VERSION, str(config.seed), str(config.data), str(rule), *(part.sha256 for part in sources)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
@@ -135,6 +239,9 @@ def main(config: DictConfig) -> None:
     folder = storage.locate(config.storage.root, config.data.prepared)
     for name, part in manifest.splits.items():
         print(f"{name:6} {part.rows:>8} rows  {folder / part.path}")
+    print(f"split by {manifest.split}")
+    for line in (*review.proportions(manifest.classes, manifest.groups), *manifest.notes):
+        print(line)
     if manifest.rejected:
         print(f"{manifest.rejected} bad row(s) set aside: {folder / manifest.version / 'quarantine.csv'}")
 

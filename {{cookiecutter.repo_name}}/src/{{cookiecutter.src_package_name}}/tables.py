@@ -7,12 +7,13 @@ run before it.
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from . import storage
+from .columns import VERSION
 from .data import SPLITS
 from .errors import Problem
-from .schema import VERSION
+from .split import Rule
 
 
 class Part(BaseModel):
@@ -30,19 +31,33 @@ class Manifest(BaseModel):
     schema_version: str
     seed: int
     raw: list[Part]
+    split: Rule  # what decides where a row lies, with all that it needs
     splits: dict[str, Part]
+    classes: dict[str, dict[str, int]] = {}  # rows of each class, by split; none for a regression
+    groups: dict[str, int] = {}  # groups of rows that stay together, by split, where columns were named
+    notes: list[str] = []  # what prepare noticed
     rejected: int
 
 
 def read(folder: storage.Location) -> tuple[Manifest, dict[str, pl.DataFrame]]:
     """Read the manifest and its tables, refusing any that are not what prepare wrote for this schema."""
-    location = folder / "manifest.json"
-    if not location.exists():
+    if not (folder / "manifest.json").exists():
         raise Problem(f"no prepared data in {folder}: run `make prepare` first")
-    manifest = Manifest.model_validate_json(location.read_text())
+    manifest = earlier(folder)
+    if manifest is None:
+        raise Problem(f"the manifest in {folder} is one of an older version of this project: run `make prepare` again")
     if manifest.schema_version != VERSION:
         raise Problem(f"schema.py has changed since {folder} was prepared: run `make prepare` again")
     return manifest, {name: _table(folder, manifest.splits[name]) for name in SPLITS}
+
+
+def earlier(folder: storage.Location) -> Manifest | None:
+    """Read the manifest that lies in a folder, if there is one of this form."""
+    location = folder / "manifest.json"
+    try:
+        return Manifest.model_validate_json(location.read_text()) if location.exists() else None
+    except ValidationError:
+        return None
 
 
 def _table(folder: storage.Location, part: Part) -> pl.DataFrame:

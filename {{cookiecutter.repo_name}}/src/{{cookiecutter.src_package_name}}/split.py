@@ -1,0 +1,321 @@
+"""Which split a row belongs to, decided by nothing but the row's own values.
+
+So a row stays where it is when data grow, come in another order or in other files, and equal rows stay together.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from polars_hash import NonCryptographicHashingNameSpace
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .columns import COLUMNS, EXTRA, plain
+from .data import SPLITS
+from .errors import Problem
+
+Types = Mapping[str, Any]  # Polars' type of each column, as DataFrame.schema has it
+
+# Whole numbers below this are exact in double precision; they are written alike, whether they came as int or float.
+EXACT = 2**53
+
+
+class _Rule(BaseModel):
+    """What decides a row's split, as the manifest and the registry keep it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def columns(self) -> list[str]:
+        """Name the columns that decide."""
+        raise NotImplementedError
+
+    def placed(self, types: Types) -> pl.Expr:
+        """Say of each row whether its values decide; a table with a row that they do not decide on is refused."""
+        raise NotImplementedError
+
+    def refusal(self, row: Mapping[str, Any]) -> str:
+        """Say of a row that it does not decide on what is wrong, and what to do."""
+        names = " and ".join(self.columns)
+        return f"{names} empty, and rows are split by that; fill it in, or set data.split (docs/guide/split.md)"
+
+    def labels(self, types: Types) -> pl.Expr:
+        """Give "train", "valid" or "test" for each row of a table whose columns are of these types."""
+        raise NotImplementedError
+
+
+class Hash(_Rule):
+    """A seeded hash of some columns: rows that are equal in them lie in one split."""
+
+    kind: Literal["hash"] = "hash"
+    by: Annotated[list[str], Field(min_length=1)]
+    content: bool = False  # whether these are all columns of the schema, because none was named
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
+    valid: float
+    test: float
+
+    def __str__(self) -> str:
+        what = "all columns" if self.content else ", ".join(self.by)
+        return f"a hash of {what} (seed {self.seed}, valid {self.valid}, test {self.test})"
+
+    @property
+    def columns(self) -> list[str]:
+        """Name the columns that are hashed."""
+        return self.by
+
+    def placed(self, types: Types) -> pl.Expr:
+        """Ask for a value in at least one of the columns: rows without any have nothing in common."""
+        return pl.any_horizontal(pl.col(self.by).is_not_null())
+
+    def labels(self, types: Types) -> pl.Expr:
+        """Compare the hash, as a share of all hashes, with the shares of the splits."""
+        value = digest({name: types[name] for name in sorted(self.by)}, self.seed)
+        tested = pl.when(value < _share(self.test)).then(pl.lit("test"))
+        return tested.when(value < _share(self.test + self.valid)).then(pl.lit("valid")).otherwise(pl.lit("train"))
+
+
+class Time(_Rule):
+    """A column of time: the newest rows are for testing, those before them for validation."""
+
+    kind: Literal["time"] = "time"
+    column: str
+    valid: str | None = None  # the first moment that is for validation; None until the shares have decided
+    test: str | None = None  # the first moment that is for testing
+
+    def __str__(self) -> str:
+        bounds = f"valid from {self.valid or 'a share'}, test from {self.test or 'a share'}"
+        return f"{self.column} ({bounds})"
+
+    @property
+    def columns(self) -> list[str]:
+        """Name the column of time."""
+        return [self.column]
+
+    def placed(self, types: Types) -> pl.Expr:
+        """Ask for a time."""
+        return pl.col(self.column).is_not_null()
+
+    def labels(self, types: Types) -> pl.Expr:
+        """Compare the time with the bounds."""
+        valid, test = (pl.lit(_moment(bound, types[self.column])) for bound in (self.valid, self.test))
+        time = pl.col(self.column)
+        tested = pl.when(time >= test).then(pl.lit("test"))
+        return tested.when(time >= valid).then(pl.lit("valid")).when(time < valid).then(pl.lit("train"))
+
+    def settled(self, times: pl.Series, valid: float, test: float) -> "Time":
+        """Put values in place of bounds that were left open, such that the newest rows make up the shares.
+
+        Args:
+            times: The column of time, of all rows, none of them missing.
+            valid: The share of rows for validation.
+            test: The share of rows for testing.
+
+        Raises:
+            Problem: If the bound of validation is not before that of testing.
+        """
+        ordered = times.sort()
+        last = _moment(self.test, times.dtype) if self.test else ordered[len(times) - max(round(len(times) * test), 1)]
+        before = int((times < last).sum())
+        first = _moment(self.valid, times.dtype) if self.valid else ordered[max(before - round(len(times) * valid), 0)]
+        if not first < last:
+            raise Problem(
+                f"data.split.time: valid begins with {first} and test with {last}, which is not later; write both dates"
+            )
+        return Time(column=self.column, valid=str(first), test=str(last))
+
+
+class Given(_Rule):
+    """A column that holds train, valid or test."""
+
+    kind: Literal["given"] = "given"
+    column: str
+
+    def __str__(self) -> str:
+        return f"what {self.column} holds"
+
+    @property
+    def columns(self) -> list[str]:
+        """Name the column that holds the split."""
+        return [self.column]
+
+    def placed(self, types: Types) -> pl.Expr:
+        """Ask for the name of a split."""
+        return pl.col(self.column).cast(pl.String).is_in(SPLITS).fill_null(value=False)
+
+    def refusal(self, row: Mapping[str, Any]) -> str:
+        """Give the value that is no split."""
+        return f"{self.column} is {row[self.column]!r}; write train, valid or test, as data.split.given asks"
+
+    def labels(self, types: Types) -> pl.Expr:
+        """Take the column as it is."""
+        return pl.col(self.column).cast(pl.String)
+
+
+class Files(_Rule):
+    """Files of their own; `test` holds the SHA-256 of those with the rows for testing."""
+
+    kind: Literal["files"] = "files"
+    test: list[str] = []
+
+    def __str__(self) -> str:
+        return "files of their own"
+
+    @property
+    def columns(self) -> list[str]:
+        """Name no column: nothing in a row says which file it is from."""
+        return []
+
+    def placed(self, types: Types) -> pl.Expr:
+        """Take every row."""
+        return pl.lit(value=True)
+
+
+Rule = Annotated[Hash | Time | Given | Files, Field(discriminator="kind")]
+_RULES: TypeAdapter[Rule] = TypeAdapter(Rule)
+
+
+def rule(settings: Mapping[str, Any], seed: int, unique: str | None) -> Rule:
+    """Work out the rule from the settings data.split.
+
+    Args:
+        settings: The settings, as conf/data/table.yaml has them.
+        seed: The project's seed.
+        unique: The column that names each row, where the files have it.
+
+    Raises:
+        Problem: If settings contradict each other, or a column cannot decide.
+    """
+    named = [name for name in ("by", "time", "given", "files") if settings.get(name) is not None]
+    if len(named) > 1:
+        raise Problem(f"data.split has {' and '.join(named)}: only one of them can decide; set the others to null")
+    valid, test = settings["valid"], settings["test"]
+    match named:
+        case ["given"]:
+            return Given(column=settings["given"])
+        case ["files"]:
+            if set(settings["files"]) != set(SPLITS):
+                raise Problem(f"data.split.files names {', '.join(settings['files'])}: name {', '.join(SPLITS)}")
+            return Files()
+        case ["time"]:
+            return _time(settings["time"], valid, test)
+    _require_shares(valid, test)
+    by = settings.get("by")
+    if isinstance(by, str) and by != "content":
+        raise Problem(f"data.split.by={by}: write a list of columns, [{by}], or content for all columns")
+    content = by == "content" or (by is None and unique is None)
+    columns = [*COLUMNS, *EXTRA] if content else [unique] if by is None else list(by)
+    try:
+        return Hash(by=columns, content=content, seed=seed, valid=valid, test=test)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = "seed" if fault["loc"] == ("seed",) else f"data.split.{fault['loc'][0]}"
+        raise Problem(f"{place}={fault['input']}: {fault['msg']}") from error
+
+
+def _time(settings: Mapping[str, Any], valid: float, test: float) -> Time:
+    if unknown := [name for name in settings if name not in ("column", "valid", "test")]:
+        raise Problem(f"data.split.time has {', '.join(unknown)}: write column and, where dates decide, valid and test")
+    column = {**COLUMNS, **EXTRA}.get(settings.get("column", ""))
+    if column is None or column.type not in (date, datetime, float, int):
+        raise Problem(
+            f"data.split.time.column={settings.get('column')}: schema.py has no such date, time or number; "
+            "add it to Example: Annotated[date, ASIDE]"
+        )
+    bounds = {name: str(settings[name]) for name in ("valid", "test") if settings.get(name) is not None}
+    if len(bounds) < 2:
+        _require_shares(valid, test)
+    for name, bound in bounds.items():
+        try:
+            TypeAdapter(column.type).validate_python(bound)
+        except ValidationError as error:
+            raise Problem(f"data.split.time.{name}={bound}: {error.errors()[0]['msg']}") from error
+    return Time(column=column.name, **bounds)
+
+
+def _require_shares(valid: float, test: float) -> None:
+    if not (valid > 0 and test > 0 and valid + test < 1):
+        raise Problem(f"split valid={valid} test={test}: both must be above 0 and leave something for training")
+
+
+def still(champions: Mapping[str, Any], today: Rule, table: pl.DataFrame) -> pl.Series:
+    """Say of each row of today's test table whether it is one under the champion's rule, too.
+
+    Args:
+        champions: The rule of the manifest that the champion was trained with, as JSON has it.
+        today: The rule of the manifest that the table is from.
+        table: Today's test table.
+
+    Returns:
+        Booleans of shape (rows,); all False where the champion's rule cannot be followed in this table.
+    """
+    before = _RULES.validate_python(dict(champions))
+    if isinstance(before, Files):
+        return pl.repeat(before == today, len(table), dtype=pl.Boolean, eager=True)
+    if not set(before.columns) <= set(table.columns):
+        return pl.repeat(value=False, n=len(table), dtype=pl.Boolean, eager=True)
+    return table.select((before.labels(table.schema) == "test").fill_null(value=False)).to_series()
+
+
+def digest(types: Types, seed: int) -> pl.Expr:
+    """Hash some columns of each row, with XXH3 (64 bits): equal values give equal numbers, whatever they came from."""
+    cells = [_cell(text(name, kind)) for name, kind in types.items()]
+    return NonCryptographicHashingNameSpace(pl.concat_str(cells)).xxh3_64(seed=seed)
+
+
+def _cell(value: pl.Expr) -> pl.Expr:
+    """Put a text's length before it, so that no two rows of texts are written alike; a missing one is a dash."""
+    size = value.str.len_bytes().cast(pl.String)
+    return pl.when(value.is_null()).then(pl.lit("-")).otherwise(pl.concat_str(size, pl.lit(":"), value))
+
+
+def text(name: str, kind: Any) -> pl.Expr:
+    """Write a column's values as text: equal ones alike, different ones differently, in every version of Polars.
+
+    Whole numbers are written in digits, whether they are int or float (-0.0 is 0), other numbers as the bits that they
+    are kept in; dates in ISO form, times as microseconds since 1970.
+    """
+    column = pl.col(name)
+    if kind.is_float():
+        number = column.cast(pl.Float64).fill_nan(None)
+        whole = (number.floor() == number) & (number.abs() < EXACT)
+        digits = number.cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.when(whole).then(digits).otherwise(pl.lit("~") + number.reinterpret(dtype=pl.UInt64).cast(pl.String))
+    if kind == pl.Date:
+        return column.dt.strftime("%Y-%m-%d")
+    if isinstance(kind, pl.Datetime):
+        return column.dt.epoch("us").cast(pl.String)
+    if kind.is_nested() or kind == pl.Binary:
+        raise Problem(f"column {name!r} is of type {kind}: rows cannot be split by it; name another in data.split.by")
+    return column.cast(pl.String)
+
+
+def _share(share: float) -> pl.Expr:
+    """Give a share of all hashes as the number that they are compared with."""
+    return pl.lit(min(int(share * 2**64), 2**64 - 1), dtype=pl.UInt64)
+
+
+def _moment(bound: str | None, kind: Any) -> Any:
+    """Read a bound as a value of the column's type."""
+    assert bound is not None, "the shares have not decided yet"
+    return plain(TypeAdapter(kind.to_python()).validate_python(bound))
+
+
+def moved(before: Rule, parts: Mapping[str, pl.LazyFrame]) -> dict[tuple[str, str], int] | None:
+    """Count the rows that would lie elsewhere under another rule, by the split that they would be in and are in.
+
+    Args:
+        before: The other rule.
+        parts: The rows of each split.
+
+    Returns:
+        The counts, or None where the other rule cannot be followed in these tables.
+    """
+    types = parts["train"].collect_schema()
+    if isinstance(before, Files) or not set(before.columns) <= set(types):
+        return None
+    counts: dict[tuple[str, str], int] = {}
+    for name, part in parts.items():
+        found = part.select(before.labels(types).alias("was")).group_by("was").len().collect()
+        counts |= {(was or "none", name): count for was, count in found.iter_rows() if was != name}
+    return counts
