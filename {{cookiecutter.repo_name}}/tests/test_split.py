@@ -60,8 +60,13 @@ def to_parquet(file: Path) -> None:
     file.unlink()
 
 
-@pytest.mark.parametrize("change", [appended, shuffled, parted, to_parquet], ids=lambda change: change.__name__)
-@pytest.mark.parametrize("by", ["null", "content"])
+@pytest.mark.parametrize(
+    ("by", "change"),
+    [
+        *(("null", change) for change in (appended, shuffled, parted, to_parquet)),
+        *(("content", change) for change in (parted, to_parquet)),
+    ],
+)
 def test_no_row_moves_when_the_table_grows_or_comes_in_another_form(folder: Path, by: str, change: Change) -> None:
     prepare(configure("prepare", "data.raw=raw", f"data.split.by={by}"))
     before = placed(folder)
@@ -100,7 +105,7 @@ def test_a_hash_is_the_same_in_every_release() -> None:
         }
     )
     found = table.select(split.digest(table.schema, 42)).to_series().to_list()
-    assert found == [0, 0, 0]
+    assert found == [9_892_045_315_392_413_055, 5_525_759_886_780_425_966, 3_375_989_551_440_209_296]
 
 
 def test_groups_never_straddle() -> None:
