@@ -39,8 +39,7 @@ class _Rule(BaseModel):
 
     def refusal(self, row: Mapping[str, Any]) -> str:
         """Say of a row that it does not decide on what is wrong, and what to do."""
-        names = " and ".join(self.columns)
-        return f"{names} empty, and rows are split by that; fill it in, or set data.split (docs/guide/split.md)"
+        return f"no value in {', '.join(self.columns)}, by which rows are split; fill it in, or set data.split.by"
 
     def labels(self, types: Types) -> pl.Expr:
         """Give "train", "valid" or "test" for each row of a table whose columns are of these types."""
