@@ -349,7 +349,7 @@ def gcs(folder: Path) -> Iterator[Store]:
 
 @contextmanager
 def encrypted(folder: Path, target: int) -> Iterator[tuple[str, Path, list[str]]]:
-    """A way to a server by TLS: its address, the certificate that vouches for it, and the paths that are asked for."""
+    """A way to a server by TLS: its address, its CA certificate, and the paths that are asked for."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an organisation's own")])
     now = datetime.now(UTC)

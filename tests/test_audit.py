@@ -1,4 +1,4 @@
-"""`make audit` finds known holes in all that is pinned, and `make sbom` lists what is installed."""
+"""`make audit` finds known vulnerabilities in pinned packages, and `make sbom` lists what is installed."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from conftest import Listen, Render, run
 pytestmark = pytest.mark.xdist_group("audit")
 
 NOWHERE = "http://127.0.0.1:9"
-HOLE = {
+VULNERABILITY = {
     "id": "GHSA-0000-0000-0000",
-    "summary": "A hole",
+    "summary": "A vulnerability",
     "affected": [
         {
             "package": {"ecosystem": "PyPI", "name": "fastapi"},
@@ -25,8 +25,8 @@ HOLE = {
 }
 
 
-class Holes(BaseHTTPRequestHandler):
-    """A list of known holes, asked as OSV's is; `known` are the holes of a package."""
+class Vulnerabilities(BaseHTTPRequestHandler):
+    """A list of known vulnerabilities, asked as OSV's is; `known` are those of a package."""
 
     protocol_version = "HTTP/1.1"
     known: dict[str, Any]
@@ -63,15 +63,15 @@ def pinned(*files: Path) -> dict[str, str]:
 
 
 def test_an_audit_sees_all_that_is_pinned(project: Path, listen: Listen) -> None:
-    handler, url = listen(Holes, known={}, asked=set())
+    handler, url = listen(Vulnerabilities, known={}, asked=set())
     done = run("make", "audit", cwd=project, **looked_up_at(url))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No known vulnerabilities found" in done.stderr
     assert handler.asked >= pinned(*(project / "requirements").glob("*.txt")).keys()
 
 
-def test_a_known_hole_is_named_with_what_mends_it(project: Path, listen: Listen) -> None:
-    _, url = listen(Holes, known={"fastapi": HOLE}, asked=set())
+def test_a_known_vulnerability_is_named_with_what_fixes_it(project: Path, listen: Listen) -> None:
+    _, url = listen(Vulnerabilities, known={"fastapi": VULNERABILITY}, asked=set())
     done = run("make", "audit", cwd=project, **looked_up_at(url))
     assert done.returncode
     version = pinned(project / "requirements/serve.txt")["fastapi"]

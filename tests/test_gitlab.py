@@ -15,7 +15,7 @@ from conftest import CHOICES, CONTEXTS, Listen, Render
 from containers import Engine, store
 from runner import Runner, cluster, recorder, stand_ins
 from specs import calls
-from test_audit import NOWHERE, Holes, looked_up_at
+from test_audit import NOWHERE, Vulnerabilities, looked_up_at
 from test_pipeline_ci import Exchange
 from test_polyaxon import Api
 from test_runai import KEY, NAMES, Console
@@ -218,7 +218,7 @@ STAND_INS = {
     **dict.fromkeys(
         LARGE, "a buildah that records, since CUDA is gigabytes and code-server's image cannot be pulled here"
     ),
-    "audit": "a list of known holes on loopback, since the world's cannot be reached here",
+    "audit": "a list of known vulnerabilities on loopback, since the world's cannot be reached here",
     "pages": "no publishing, which is GitLab's part",
     "release": "no release but its notes, which is GitLab's part",
 }
@@ -267,7 +267,7 @@ def test_every_job_of_a_pipeline_runs(
     (tmp_path / "registries.conf").write_text(MIRROR.format(registry))
     made.volumes |= {tmp_path / "registries.conf": "/etc/containers/registries.conf:ro"} | cluster(tmp_path)
     made.variables |= {"SERVE_URL": f"http://127.0.0.1:{served.port}", "PAUSE": "0.1"} | looked_up_at(
-        listen(Holes, known={}, asked=set())[1]
+        listen(Vulnerabilities, known={}, asked=set())[1]
     )
     made.files |= {"CLUSTER_LOGIN": {"*": "a kubeconfig"}}
     handler = None

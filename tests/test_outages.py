@@ -81,7 +81,7 @@ def test_the_doctor_knows_what_is_wrong_with_a_store(
     change, fix = STORE[fault]
     findings = examined(there, tmp_path, "storage", "data", **change(there, tmp_path))
     assert fix in findings["storage"]["text"]
-    assert findings["data"]["text"] == "not looked at, because the storage cannot be used"
+    assert findings["data"]["text"] == "not checked, because the storage cannot be used"
 
 
 @pytest.mark.parametrize("platform", CHOICES["platform"])
@@ -93,7 +93,7 @@ def test_the_doctor_knows_that_a_store_is_down(platform: str, site: Callable[[st
 
 
 ANSWERS = {
-    "a key that has ended": (400, "<Error><Code>ExpiredToken</Code></Error>", "refuses the key"),
+    "a key that has expired": (400, "<Error><Code>ExpiredToken</Code></Error>", "refuses the key"),
     "a web site": (200, "<html>Welcome</html>", "KeyError: "),  # of no reader, but a verdict
     "another service": (405, "Method Not Allowed", "what answers there is no store: correct AWS_ENDPOINT_URL"),
     "a proxy": (404, "<html>No such site</html>", "there is no such bucket"),

@@ -241,7 +241,7 @@ def test_builders_find_the_login_to_any_registry(render: Render, tmp_path: Path,
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """Google's exchange of tokens, which believes one of them."""
+    """Google's exchange of tokens, which trusts one of them."""
 
     def do_POST(self) -> None:
         form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))

@@ -51,7 +51,7 @@ TOPICS = {
     "guide/infer.md": ["By several workers"],
     "guide/serve.md": ["What it answers", "/metrics"],
     "guide/deploy.md": ["A certain version", "Staging and production", "Go back"],
-    "guide/laptop.md": ["docker compose up", "Less of it", "Put it away", "flowchart"],
+    "guide/laptop.md": ["docker compose up", "Less of it", "Shut it down", "flowchart"],
     "guide/monitor.md": ["The dashboard", "The alerts", "On the cluster"],
     "guide/images.md": ["How the model gets in", "Baked in", "How they run"],
     "guide/ci.md": ["variable", "Train again and again", "## Go back", "What may go wrong", "production"],
@@ -76,7 +76,7 @@ CHOSEN = {
         "guide/flow.md": ["S3 bucket", "s3://"],
         "guide/kubernetes.md": ["Rancher"],
         "guide/registry.md": ["Projects, members and roles", "Robot accounts"],
-        "guide/storage.md": ["A profile", "does not show in the first list", "Service accounts"],
+        "guide/storage.md": ["A profile", "missing from the first list", "Service accounts"],
     },
     "gcp": {
         "guide/components.md": [
@@ -104,7 +104,7 @@ CHOSEN = {
                 '=== "macOS"',
                 "A kubeconfig",
                 "Projects and quotas",
-                "Parts of a GPU",
+                "GPU fractions",
             ),
             "Windows PowerShell",
         ],

@@ -1,4 +1,4 @@
-"""A job that is waited for: its states are said, and its end is the command's end."""
+"""A job that is waited for: its states are printed, and its end is the command's end."""
 
 import json
 import sys
@@ -89,7 +89,7 @@ def test_waiting_ends_with_the_job_and_its_last_words(render: Render, tmp_path: 
         "state  pending",
         "state  1 active",
         "state  1 succeeded",
-        "state  its last words",
+        "state  its last lines",
         "my-ml-project version 2: promoted to champion",
         f"done   {NAME}",
     ]
@@ -101,7 +101,7 @@ def test_waiting_fails_with_the_job(render: Render, tmp_path: Path) -> None:
     done = submit(render(orchestrator="none"), "train", "--wait", **environment)
     assert done.returncode == 1
     assert done.stderr == f"jobs/submit.sh: {NAME} failed: BackoffLimitExceeded: Job has reached its limit\n"
-    assert "its last words" in done.stdout
+    assert "its last lines" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ BROKEN = [
     ("train-gpu", "effect: NoSchedule", "effect: NoScheduling"),
     ("train-gpu", "nvidia.com/gpu: 1", "nvidia.com/gpu: 0.5"),
     ("train-fraction", "kai.scheduler/queue: default", "kai.scheduler/queue: team a"),
-    # Parts of a GPU
+    # GPU fractions
     ("train-fraction", "schedulerName: kai-scheduler", "restartPolicy: Never"),
     ("train-fraction", "schedulerName: kai-scheduler", "schedulerName: kia-scheduler"),
     ("train-fraction", "kai.scheduler/queue:", "kai.scheduler/que:"),

@@ -1,7 +1,7 @@
-"""Give the cluster what jobs may not have in the repository: what `make secrets` runs.
+"""Give the cluster the secrets of jobs, which may not be in the repository: what `make secrets` runs.
 
-Makes or updates three secrets of the namespace: the variables of .env, the files of secrets/, and the login to the
-registry of images. Values go to kubectl by standard input: no list of processes, log or file shows them.
+Makes or updates three secrets of the namespace: the environment variables of .env, the files of secrets/, and the login
+to the image registry. Values go to kubectl by standard input: no list of processes, log or file shows them.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PROJECT = JOBS.parent
 def main() -> None:
     """Make the secrets, or print the commands that would."""
     parser = argparse.ArgumentParser("make secrets", description="Give the cluster what .env and secrets/ hold.")
-    parser.add_argument("--dry-run", action="store_true", help="print kubectl's lines, and send nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the kubectl commands, and send nothing")
     parser.add_argument("--no-registry", action="store_true", help="leave the login to the registry as it is")
     options = parser.parse_args()
     try:
@@ -55,7 +55,7 @@ def _values() -> dict[str, str]:
     quoted = [name for name, value in given.items() if _quoted(value)]
     faults += [f"{name} has quotes around it, which would become part of it" for name in quoted]
     if faults:
-        advice = "fill in .env, or take what the team has no use for out of both files"
+        advice = "fill in .env, or delete lines you do not use from both files"
         raise Refused(f"{'; '.join(sorted(faults))}: {advice}")
     return given
 
@@ -72,7 +72,7 @@ def _files() -> dict[str, bytes]:
 
 
 def _login() -> str:
-    """Ask for an account that may pull images, unless the environment has one, as kubelets read it."""
+    """Ask for an account that may pull images, unless environment variables name one; give it as kubelets read it."""
     try:
         user = os.environ.get("REGISTRY_USER") or input(f"User that may pull from {REGISTRY}: ")
         password = os.environ.get("REGISTRY_PASSWORD") or getpass.getpass("Password: ")
@@ -89,7 +89,7 @@ def _secret(part: str, values: dict[str, bytes], kind: str = "Opaque") -> dict[s
 
 
 def _lines(files: dict[str, bytes]) -> list[str]:
-    """Write the commands of kubectl that do the same once; --from-env-file and --from-file keep values out of them."""
+    """Write the kubectl commands that do the same; --from-env-file and --from-file keep values out of them."""
     namespace = settings()["NAMESPACE"]
     create = f"kubectl --namespace={namespace} create secret" if namespace else "kubectl create secret"
     named = "".join(f" --from-file=secrets/{name}" for name in files)

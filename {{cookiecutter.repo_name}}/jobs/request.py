@@ -1,4 +1,4 @@
-"""What is asked of the cluster, whichever orchestrator takes it: a job, its overrides, and jobs/settings.env."""
+"""What a job asks of the cluster, with any orchestrator: the job, its overrides, and jobs/settings.env."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ JOBS = Path(__file__).parent
 NAMES = sorted(file.stem for file in JOBS.glob("*.yaml") if file.stem not in ("cluster", "kustomization"))
 FIXED = ("infer-schedule", "jupyter", "serve", "workspace")  # changed in their files, not on the command line
 NAME = "{{ cookiecutter.repo_name }}"
-HOLDER = f"{NAME}-env"  # the secret with the jobs' variables
+HOLDER = f"{NAME}-env"  # the secret with the jobs' environment variables
 
 PAUSE = float(os.environ.get("PAUSE", "5"))  # seconds between two looks at a job
 PATIENCE = 12  # looks in a row that may fail
 
-# What kubectl's last words mean to the person who called it; the first that fits.
+# What kubectl's last line means to the person who called it; the first that fits.
 UNKNOWN = "the cluster does not know you: log in again, or ask for a new kubeconfig"
 SILENT = "the cluster does not answer: is the VPN up, and `kubectl config current-context` the right one?"
 REASONS = {
@@ -45,7 +45,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Sent:
-    """What the cluster took: by the name or id that it gave it, and how people follow it."""
+    """What the cluster accepted: the names or ids that it gave, and how people follow them."""
 
     names: list[str]
     told: str
@@ -53,14 +53,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class Request:
-    """A job by its name, what to change of its configuration, and where and how to run it."""
+    """A job by its name, the overrides of its configuration, and where and how to run it."""
 
     job: str
     overrides: list[str]
     settings: dict[str, str]
 
     def documents(self) -> list[dict[str, Any]]:
-        """Read what the job's file holds."""
+        """Read the job's file."""
         return list(yaml.safe_load_all((JOBS / f"{self.job}.yaml").read_text(encoding="utf-8")))
 
     def image(self, path: str) -> str:
@@ -71,7 +71,7 @@ class Request:
         return f"{path}@{tag}" if tag.startswith("sha256:") else f"{path}:{tag}"
 
     def model(self) -> list[dict[str, str]]:
-        """Give the variable that lets the service answer with another model than the champion, if one was asked for."""
+        """Give the environment variable for a model other than the champion, if one was asked for."""
         address = self.settings["SERVE_MODEL"] if self.job == "serve" else ""
         if address and not address.startswith("models:/"):
             raise Refused(f"SERVE_MODEL={address}: an address is needed, such as models:/{NAME}/3")
@@ -89,9 +89,9 @@ class Request:
 
 
 def follow(look: Callable[[], tuple[str, bool]], say: Callable[[str], None]) -> None:
-    """Ask for a state until it is the last one, and say each that differs from the one before.
+    """Ask for a state until it is final, and report each that differs from the one before.
 
-    A cluster that does not answer now and then is asked again; if it goes on, the last reason is raised.
+    If the cluster does not answer, it is asked again; if it stays silent, the last reason is raised.
     """
     before, silent = "", 0
     while True:
@@ -112,13 +112,13 @@ def follow(look: Callable[[], tuple[str, bool]], say: Callable[[str], None]) -> 
 
 
 def settings() -> dict[str, str]:
-    """Read jobs/settings.env; a variable of the same name in the environment wins."""
+    """Read jobs/settings.env; an environment variable of the same name wins."""
     pairs = variables(JOBS / "settings.env")
     return {name: os.environ.get(name, value) for name, value in pairs.items()}
 
 
 def variables(file: Path) -> dict[str, str]:
-    """Read the lines NAME=value of a file; raises Refused at another kind of line, and keeps to itself what it says."""
+    """Read the lines NAME=value of a file; raises Refused at another kind of line, without quoting the line."""
     found = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -138,9 +138,9 @@ def kubectl(*words: str, namespace: str = "", text: str | None = None) -> str:
     except FileNotFoundError:
         raise Refused("kubectl is not on the PATH: see https://kubernetes.io/docs/tasks/tools") from None
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        reason = next((reason for mark, reason in REASONS.items() if mark in said), None)
-        raise Refused(f"{reason} ({said})" if reason else f"kubectl {words[0]}: {said}")
+        printed = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
+        reason = next((reason for mark, reason in REASONS.items() if mark in printed), None)
+        raise Refused(f"{reason} ({printed})" if reason else f"kubectl {words[0]}: {printed}")
     return done.stdout
 
 

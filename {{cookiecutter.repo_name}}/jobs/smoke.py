@@ -1,6 +1,6 @@
-"""See that a service which was just deployed answers: .venv-jobs/bin/python jobs/smoke.py.
+"""Check that a service answers after it was deployed: .venv-jobs/bin/python jobs/smoke.py.
 
-On standard output it prints SERVE_MODEL=models:/<name>/<version> and no more: what answered, for the next step.
+On standard output it prints only SERVE_MODEL=models:/<name>/<version>: what answered, for the next step.
 """
 
 import json
@@ -35,12 +35,12 @@ def main() -> None:
 
 
 def _try(url: str, headers: dict[str, str], wanted: str) -> str:
-    """Have the documentation's own example predicted, by the model that was asked for."""
+    """Ask for a prediction of the documentation's own example, by the model that was asked for."""
     rows = _ask(f"{url}/openapi.json", headers)["components"]["schemas"]["Rows"]["examples"][0]
-    said = _ask(f"{url}/predict", headers, rows)
-    if len(said["predictions"]) != len(rows["rows"]):
-        raise Failed(f"{url}/predict gave {len(said['predictions'])} predictions for {len(rows['rows'])} rows")
-    served = f"models:/{said['model']['name']}/{said['model']['version']}"
+    answer = _ask(f"{url}/predict", headers, rows)
+    if len(answer["predictions"]) != len(rows["rows"]):
+        raise Failed(f"{url}/predict gave {len(answer['predictions'])} predictions for {len(rows['rows'])} rows")
+    served = f"models:/{answer['model']['name']}/{answer['model']['version']}"
     if "@" not in wanted and wanted not in ("", served):
         raise Failed(f"{url} answers with {served}, not with SERVE_MODEL={wanted}")
     return served

@@ -16,7 +16,7 @@ def main() -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="print what would be sent")
     how.add_argument("--check", action="store_true", help="ask the cluster about it, and start nothing")
-    how.add_argument("--wait", action="store_true", help="stay until it has ended, and fail if it fails")
+    how.add_argument("--wait", action="store_true", help="wait until it ends, and fail if it fails")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs")
     options = parser.parse_intermixed_args()
     if options.list:

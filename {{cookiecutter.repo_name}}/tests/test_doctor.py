@@ -68,7 +68,7 @@ def test_what_is_not_needed_does_not_fail_unless_it_is_asked_for(
     [
         ('echo "the cluster would take $1"', True, "the cluster would take doctor"),
         ('echo "jobs/submit.sh: you may not" >&2; exit 1', False, "you may not"),
-        ("exit 1", False, "`jobs/submit.sh doctor --check` says nothing"),
+        ("exit 1", False, "`jobs/submit.sh doctor --check` prints no reason"),
     ],
 )
 def test_the_cluster_is_asked_by_what_sends_jobs(

@@ -23,7 +23,7 @@ MODULES = ("hydra", "mlflow", "onnxruntime", "optuna", "polars", "skl2onnx", "sk
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a check: what was seen or, if it is not well, what is wrong and how to put it right."""
+    """The result of a check: what was seen or, if it is not well, what is wrong and how to correct it."""
 
     name: str
     well: bool
@@ -32,7 +32,7 @@ class Finding:
     page: str
 
 
-def python(_: Any) -> str:
+def check_python(_: Any) -> str:
     """Check that the version is one that every dependency supports."""
     number = ".".join(map(str, sys.version_info[:3]))
     if not (3, 11) <= sys.version_info < (3, 14):
@@ -40,7 +40,7 @@ def python(_: Any) -> str:
     return f"Python {number}"
 
 
-def packages(_: Any) -> str:
+def check_packages(_: Any) -> str:
     """Check that what the commands import is installed."""
     missing = []
     for name in MODULES:
@@ -53,7 +53,7 @@ def packages(_: Any) -> str:
     return f"{len(MODULES)} libraries can be imported"
 
 
-def data(config: Any) -> str:
+def check_data(config: Any) -> str:
     """Check that the raw files are there, with the columns of the schema."""
     from .prepare import rule_for, sources
 
@@ -62,7 +62,7 @@ def data(config: Any) -> str:
     return f"{len(files)} raw file(s) in {config.storage.root}, with the columns of schema.py"
 
 
-def mlflow(config: Any) -> str:
+def check_mlflow(config: Any) -> str:
     """Check that a run can be written, read back and deleted."""
     from .tracking import Tracker
 
@@ -70,7 +70,7 @@ def mlflow(config: Any) -> str:
     return f"{config.tracking.uri} keeps parameters, metrics and files"
 
 
-def storage(config: Any) -> str:
+def check_storage(config: Any) -> str:
     """Check that a file can be put, got and deleted."""
     from . import storage
 
@@ -85,8 +85,8 @@ def storage(config: Any) -> str:
     return f"{config.storage.root} can be written, read and cleaned"
 
 
-def study(config: Any) -> str:
-    """Check that tuning's workers can meet."""
+def check_study(config: Any) -> str:
+    """Check that the file or database that tuning's workers share can be reached."""
     from .study import meet
 
     address = config.study.storage
@@ -99,7 +99,7 @@ def study(config: Any) -> str:
     return f"workers can meet in {address}"
 
 
-def images(config: Any) -> str:
+def check_images(config: Any) -> str:
     """Check for a login to the image registry."""
     host = config.images.split("/")[0]
     folder = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
@@ -113,32 +113,32 @@ def images(config: Any) -> str:
     return f"there is a login to {host}"
 
 
-def cluster(config: Any) -> str:
-    """Check, by what sends jobs to the cluster, that it would take one."""
+def check_cluster(config: Any) -> str:
+    """Check, with the command that sends jobs, that the cluster would take one."""
     command = ["powershell", "-File", "jobs/submit.ps1"] if os.name == "nt" else ["jobs/submit.sh"]
     if not Path(command[-1]).exists():
         raise Problem(f"there is no {command[-1]} here: ask where jobs are sent from, in the project's folder")
     command += [config.cluster, "--check"]
-    seconds = PATIENCE - 5  # so that it is ended before nobody waits for it any more
+    seconds = PATIENCE - 5  # so that it ends before the caller gives up
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise Problem("the cluster does not answer: is the network (VPN) up?") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"`{' '.join(command)}` says nothing"]
-        raise Problem(said[-1].removeprefix("jobs/submit.sh: "))
+        printed = done.stderr.strip().splitlines() or [f"`{' '.join(command)}` prints no reason"]
+        raise Problem(printed[-1].removeprefix("jobs/submit.sh: "))
     return done.stdout.strip()
 
 
 CHECKS: dict[str, tuple[Callable[[Any], str], str]] = {
-    "python": (python, "docs/index.md"),
-    "packages": (packages, "docs/index.md"),
-    "storage": (storage, "docs/guide/platform.md"),
-    "data": (data, "docs/guide/prepare.md"),
-    "mlflow": (mlflow, "docs/guide/mlflow.md"),
-    "study": (study, "docs/guide/tune.md"),
-    "images": (images, "docs/guide/platform.md"),
-    "cluster": (cluster, "docs/guide/jobs.md"),
+    "python": (check_python, "docs/index.md"),
+    "packages": (check_packages, "docs/index.md"),
+    "storage": (check_storage, "docs/guide/platform.md"),
+    "data": (check_data, "docs/guide/prepare.md"),
+    "mlflow": (check_mlflow, "docs/guide/mlflow.md"),
+    "study": (check_study, "docs/guide/tune.md"),
+    "images": (check_images, "docs/guide/platform.md"),
+    "cluster": (check_cluster, "docs/guide/jobs.md"),
 }
 
 
@@ -148,7 +148,7 @@ def examine(names: list[str], needed: set[str], overrides: list[str]) -> Iterato
     for name in names:
         check, page = CHECKS[name]
         if name == "data" and "storage" in ill:
-            well, text = False, "not looked at, because the storage cannot be used"
+            well, text = False, "not checked, because the storage cannot be used"
         elif name in ("python", "packages"):
             well, text = _attempt(check)
         else:
@@ -171,9 +171,9 @@ def _attempt(check: Callable[[Any], str], config: Any = None) -> tuple[bool, str
 
 
 def _load() -> None:
-    """Import what the checks use, which on a busy machine takes longer than an answer may."""
+    """Import what the checks use: on a busy machine that alone may take longer than a check is given."""
     for module in ("storage", "study", "tracking"):
-        with suppress(ImportError):  # the check that needs it says so
+        with suppress(ImportError, Problem):  # the check that needs it reports it
             importlib.import_module(f".{module}", __package__)
 
 

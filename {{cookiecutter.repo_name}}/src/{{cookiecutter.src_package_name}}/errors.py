@@ -1,4 +1,4 @@
-"""What commands turn into a message: problems of our own, and the failures of the clients of servers."""
+"""The errors a command reports in one line: our own, and those of the storage and MLflow clients."""
 
 import re
 from collections.abc import Iterator
@@ -40,12 +40,12 @@ ADVICE = {
         *("ConnectionError", "ConnectTimeout", "ReadTimeout", "TransportError"),
     ],
     "the server's certificate is not trusted: set AWS_CA_BUNDLE (a store) or REQUESTS_CA_BUNDLE (MLflow) to the file "
-    "that vouches for it": ["SSLError"],
+    "of the CA that signed it": ["SSLError"],
 }
 
 
 class Problem(Exception):
-    """Something the person at the keyboard can put right; its text says what is wrong and what to do."""
+    """Something that the person at the keyboard can correct; its text says what is wrong and what to do."""
 
     def __str__(self) -> str:
         """Give the text without the logins of addresses in it."""
@@ -53,7 +53,7 @@ class Problem(Exception):
 
 
 def redacted(text: str) -> str:
-    """Take logins out of addresses, such as that of a database: whoever sees the text may not see those."""
+    """Remove logins from addresses, such as a database's: whoever reads the text may not see them."""
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
@@ -67,13 +67,13 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def explain(failure: Exception) -> str:
-    """Put a failure of a server's client into words: what is wrong, what to do, and what the client said."""
-    said = redacted(str(failure).splitlines()[0])
+    """Put a failure of a server's client into words: what is wrong, what to do, and the client's own message."""
+    message = redacted(str(failure).splitlines()[0])
     for error in _chain(failure):
         for advice, answers in ADVICE.items():
             if _answer(error) in answers:
-                return f"{advice} ({said[:200]})"
-    return f"the server says: {said}"
+                return f"{advice} ({message[:200]})"
+    return f"the server says: {message}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

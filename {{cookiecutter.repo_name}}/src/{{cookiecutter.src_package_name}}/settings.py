@@ -1,4 +1,4 @@
-"""What can be set of the service."""
+"""The service's settings."""
 
 from pydantic import Field
 from pydantic_settings import (
@@ -14,7 +14,7 @@ Source = PydanticBaseSettingsSource
 
 
 class Settings(BaseSettings):
-    """What can be set: by an option, by an environment variable such as SERVE_PORT, or in conf/serve.yaml."""
+    """The settings: each is an option, an environment variable such as SERVE_PORT, and a key of conf/serve.yaml."""
 
     model_config = SettingsConfigDict(env_prefix="SERVE_", yaml_file=CONF / "serve.yaml", extra="forbid")
 
@@ -24,14 +24,14 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     max_rows: int = Field(1000, ge=1, description="rows in a request, at most")
     max_bytes: int = Field(1_000_000, ge=1, description="bytes in a request's body, at most")
-    max_waiting: int = Field(4000, ge=1, description="rows waiting or in work before requests are turned away")
+    max_waiting: int = Field(4000, ge=1, description="rows waiting or being predicted before requests are refused")
     threads: int = Field(1, ge=1, description="threads for one prediction; more pods serve better than more threads")
-    grace: int = Field(30, ge=0, description="seconds in which requests in work may end after SIGTERM")
-    trusted: list[str] = Field([], description="types that a model kept by skops may hold")
+    grace: int = Field(30, ge=0, description="seconds after SIGTERM to finish the requests that have begun")
+    trusted: list[str] = Field([], description="types that a skops model may hold")
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: Source, env_settings: Source, *_: Source, **__: Source
     ) -> tuple[Source, ...]:
-        """Put the file behind options and environment."""
+        """Rank options above environment variables, and those above the file."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)

@@ -1,6 +1,6 @@
-"""The only door to data: a path, whether it leads to this disk or to a bucket.
+"""The only module that opens data: every location is a path, on this disk or in a bucket.
 
-cloudpathlib reads the address's scheme and takes credentials from the environment; all other modules see paths.
+cloudpathlib reads the address's scheme and takes credentials from environment variables; all other modules see paths.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from .errors import Problem
 Location = Path | CloudPath
 
 # boto3 reads these when a client is made. Its "standard" retries are over within seconds: they start at 50 ms, and all
-# parts of an upload share one allowance. "legacy" waits about a minute in all, in which a store has restarted. Some
-# stores other than Amazon's refuse the checksums that boto3 adds by itself.
+# parts of an upload share one allowance. "legacy" waits about a minute in all, enough for a store to restart. Some
+# stores other than Amazon's refuse the checksums that boto3 adds by default.
 for name, value in {
     "AWS_RETRY_MODE": "legacy",
     "AWS_MAX_ATTEMPTS": "8",
@@ -29,19 +29,19 @@ for name, value in {
 
 
 def locate(root: str, path: str = "") -> Location:
-    """Find a path below the storage root; an absolute path or an address of its own stands for itself."""
+    """Find a path below the storage root; an absolute path or a whole address is used as it is."""
     whole = "://" in path or Path(path).is_absolute()
     try:
         base: Location = AnyPath(path if whole else root)
         if isinstance(base, CloudPath):
             base.client.set_as_default_client()  # which makes it, if this is the first
-    except ValueError as error:  # the address of the store itself cannot be one
+    except ValueError as error:  # the store's own address is invalid
         raise Problem(f"{path if whole else root} cannot be opened: {error}") from error
     return base if whole or not path else base / path
 
 
 def files(location: Location, suffixes: tuple[str, ...]) -> list[Location]:
-    """List a file, or the files of a folder that end in one of the suffixes, in the order of their names."""
+    """List a file, or the files of a folder that end in one of the suffixes, sorted by name."""
     if location.is_file():
         return [location]
     found = [item for item in location.iterdir() if item.suffix in suffixes] if location.is_dir() else []
@@ -51,7 +51,7 @@ def files(location: Location, suffixes: tuple[str, ...]) -> list[Location]:
 
 
 def fetch(location: Location) -> Path:
-    """Give a file on this disk with the location's content, downloaded if it lies elsewhere."""
+    """Give a file on this disk with the location's content, downloaded if it is elsewhere."""
     return Path(os.fspath(location))
 
 

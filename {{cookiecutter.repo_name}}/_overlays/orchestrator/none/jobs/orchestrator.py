@@ -98,7 +98,7 @@ def _hand(request: Request, documents: list[dict[str, Any]], *flags: str) -> lis
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Stay until a Job has ended or a service is there; raises Failed if it went wrong."""
+    """Wait until a Job has ended or a service is ready; raises Failed if it went wrong."""
     kind, _, short = sent.names[0].partition("/")
     if kind == "job.batch":
         selector = f"batch.kubernetes.io/job-name={short}"
@@ -107,7 +107,7 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
         finally:
             logs = ("logs", "--prefix", "--tail=20", "--max-log-requests=99", f"--selector={selector}")
             with suppress(Refused):  # there is no pod yet
-                say("its last words\n" + kubectl(*logs, namespace=request.settings["NAMESPACE"]).rstrip())
+                say("its last lines\n" + kubectl(*logs, namespace=request.settings["NAMESPACE"]).rstrip())
     elif kind != "cronjob.batch":
         follow(lambda: _rollout(request, sent.names[0]), say)
 
@@ -121,9 +121,9 @@ def reach(request: Request) -> Iterator[tuple[str, dict[str, str]]]:
     words = [*_kubectl(request).split(), "port-forward", f"service/{NAME}-serve", ":80"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tunnel:
         try:
-            said = tunnel.stdout.readline() if tunnel.stdout else ""
-            if not (port := re.search(r"127\.0\.0\.1:(\d+)", said)):
-                raise Refused(f"kubectl port-forward: {said.strip() or 'it said nothing'}")
+            printed = tunnel.stdout.readline() if tunnel.stdout else ""
+            if not (port := re.search(r"127\.0\.0\.1:(\d+)", printed)):
+                raise Refused(f"kubectl port-forward: {printed.strip() or 'it printed no reason'}")
             yield f"http://127.0.0.1:{port[1]}", {}
         finally:
             tunnel.terminate()
@@ -194,7 +194,7 @@ def _complete(job: dict[str, Any], request: Request) -> None:
 
 
 def _require_cluster(request: Request) -> None:
-    """See that jobs/cluster.yaml is there: without its account no pod starts, and nobody says so."""
+    """Check that jobs/cluster.yaml was applied: without its account no pod starts, and no message says so."""
     needed = (f"serviceaccount/{NAME}", f"persistentvolumeclaim/{NAME}-data")
     try:
         kubectl("get", *needed, "--output=name", namespace=request.settings["NAMESPACE"])

@@ -84,7 +84,7 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Stay until the run has ended, or the service runs and took its predecessors' place; raises Failed if not."""
+    """Wait until the run has ended, or the service has replaced its predecessors; raises Failed if not."""
     if request.job == "infer-schedule":
         return
     project, [uuid] = request.settings["POLYAXON_PROJECT"], sent.names
@@ -97,9 +97,9 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
             status = str(run.run_data.status)
             if status != good and status in ENDED:
                 last = (run.run_data.status_conditions or [None])[-1]
-                said = _line((last and (last.message or last.reason)) or "it gives no reason")
+                reason = _line((last and (last.message or last.reason)) or "it gives no reason")
                 logs = f"{COMMAND} ops logs --project={project} --uid={uuid}"
-                raise Failed(f"{project} {uuid} failed: {status}: {said}; `{logs}` shows its last words")
+                raise Failed(f"{project} {uuid} failed: {status}: {reason}; `{logs}` shows its last lines")
         return status, status == good
 
     follow(look, say)
@@ -129,7 +129,7 @@ def reach(request: Request) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _retire(project: str, uuid: str) -> None:
-    """Stop the services that a new one has taken the place of."""
+    """Stop the services that a new one has replaced."""
     with _client(project) as make:
         for run in make().list(query="name:serve, status:running", limit=100).results or []:
             if run.uuid != uuid:
@@ -153,7 +153,7 @@ def _read(documents: list[dict[str, Any]], job: str) -> Any:
 
 @contextmanager
 def _client(project: str) -> Iterator[Callable[..., Any]]:
-    """Give what makes clients of the project's runs; what goes wrong with them is told in a line."""
+    """Give what makes clients of the project's runs; their errors become one line."""
     try:
         from polyaxon import settings
         from polyaxon.api import LOCALHOST

@@ -1,4 +1,4 @@
-"""Run:ai: a body of its REST interface is completed, and posted by its own Python client."""
+"""Run:ai: the body of a request to its REST API is completed, and posted by its own Python client."""
 
 import json
 import logging
@@ -39,9 +39,9 @@ stop   kubectl --namespace={namespace} delete cronjob/{name}"""
 
 
 def compose(request: Request) -> list[dict[str, Any]]:
-    """Complete the job's body, once for each worker: Run:ai has no number that it would tell the pods of one apart by.
+    """Complete the job's body, once for each worker: Run:ai gives the pods of one workload no number of their own.
 
-    Project and cluster stand in it by their names; their ids, which Run:ai wants, are looked up when it is sent.
+    The body holds the names of project and cluster; Run:ai needs their ids, which are looked up when it is sent.
     """
     if request.job == "infer-schedule":
         return [_scheduled(request)]
@@ -82,7 +82,7 @@ def _place(request: Request) -> dict[str, str]:
 
 
 def check(request: Request, _: list[dict[str, Any]]) -> str:
-    """See that Run:ai knows the access key, the project and its cluster, which is all that it tells without a job."""
+    """Check that Run:ai knows the access key, the project and its cluster: without a job it can check no more."""
     chosen = _chosen(request)
     _require_secret(_namespace(chosen))
     with _client(chosen) as client:
@@ -118,7 +118,7 @@ def _namespace(chosen: dict[str, str]) -> str:
 
 def _require_secret(namespace: str) -> None:
     if shutil.which("kubectl") and (os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()):
-        require_secret(namespace)  # Run:ai would take the job, and its pods would wait for ever
+        require_secret(namespace)  # Run:ai would take the job, and its pods would never start
 
 
 def _put(client: Any, kind: str, body: dict[str, Any]) -> Any:
@@ -139,7 +139,7 @@ def _find(client: Any, project: str, name: str) -> Any:
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Stay until all workloads have ended, or the service runs; raises Failed if one went wrong."""
+    """Wait until all workloads have ended, or the service runs; raises Failed if one went wrong."""
     if request.job == "infer-schedule":
         return
     chosen = _chosen(request)
@@ -153,9 +153,9 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
         phases = {name: workload["phase"] if workload else "Deleting" for name, workload in found.items()}
         for name, phase in phases.items():
             if phase != good and phase in ENDED:
-                said = (found[name] or {}).get("phaseMessage") or "it gives no reason"
+                reason = (found[name] or {}).get("phaseMessage") or "it gives no reason"
                 command = f"runai {kind} logs {name} --project {chosen['RUNAI_PROJECT']}"
-                raise Failed(f"{name} failed: {phase}: {said}; `{command}` shows its last words")
+                raise Failed(f"{name} failed: {phase}: {reason}; `{command}` shows its last lines")
         return ", ".join(phases.values()), all(phase == good for phase in phases.values())
 
     follow(look, say)
@@ -188,7 +188,7 @@ def _chosen(request: Request) -> dict[str, str]:
 
 @contextmanager
 def _client(chosen: dict[str, str]) -> Iterator[Any]:
-    """Log in; what goes wrong from there on is told in a line."""
+    """Log in; errors from there on become one line."""
     try:
         from runai.api_client import ApiClient
         from runai.configuration import Configuration
@@ -196,7 +196,7 @@ def _client(chosen: dict[str, str]) -> Iterator[Any]:
         from urllib3.exceptions import HTTPError
     except ImportError:
         raise Refused("Run:ai's client is missing: run `make jobs`") from None
-    logging.disable()  # the client says in several lines what is said in one below
+    logging.disable()  # the client logs in several lines what becomes one below
     url = chosen["RUNAI_URL"]
     if not url.startswith(("http://", "https://")):
         raise Refused(f"RUNAI_URL={url}: an address is needed, such as https://my-team.run.ai")
@@ -224,8 +224,8 @@ def _client(chosen: dict[str, str]) -> Iterator[Any]:
 
 
 def _advice(status: int, data: Any) -> str:
-    said = data.get("message") if isinstance(data, dict) else None
-    return ": ".join(filter(None, [ADVICE.get(status), said])) or "try again later"
+    message = data.get("message") if isinstance(data, dict) else None
+    return ": ".join(filter(None, [ADVICE.get(status), message])) or "try again later"
 
 
 def _ids(client: Any, project: str, cluster: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Let a pipeline push to Artifact Registry, by its own identity and without a key: writes the file that buildah, buildctl
-# and docker read their logins from. IDENTITY_TOKEN is what the CI system says of the pipeline, IDENTITY_PROVIDER who
-# believes it: //iam.googleapis.com/projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>
+# and docker read their logins from. IDENTITY_TOKEN is the CI system's token for the pipeline, IDENTITY_PROVIDER the
+# provider that trusts it: //iam.googleapis.com/projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>
 set -eu
 
 host={{ cookiecutter.registry_project_path.split('/')[0] }}
