@@ -8,7 +8,8 @@ from .kinds import Kind
 from .predictor import Array, Outputs
 
 TOLERANCE = 1e-4
-ROWS = 200  # of each awkward kind
+ROWS = 200  # of each awkward kind, at most; with many inputs fewer, so that there are no more in all than:
+AWKWARD = 20_000
 UNSEEN = "never seen before"
 
 
@@ -17,8 +18,10 @@ def awkward(inputs: Tensors) -> Tensors:
 
     A number is missing only where the schema, or a function of features.py, allows it.
     """
-    some = {name: values[:ROWS] for name, values in inputs.items()}
-    copies = [some | {name: np.full_like(some[name], value)} for name in some for value in _odd(name)]
+    oddities = [(name, value) for name in inputs for value in _odd(name)]
+    size = min(ROWS, AWKWARD // max(1, len(oddities)) + 1)
+    some = {name: values[:size] for name, values in inputs.items()}
+    copies = [some | {name: np.full_like(some[name], value)} for name, value in oddities]
     return {name: np.concatenate([some[name], *(copy[name] for copy in copies)]) for name in some}
 
 

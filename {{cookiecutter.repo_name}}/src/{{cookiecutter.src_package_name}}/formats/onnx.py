@@ -6,7 +6,7 @@ from typing import Any
 
 import onnxruntime
 
-from ..inputs import Tensors
+from ..inputs import Tensors, kinds
 from ..predictor import Card, Outputs
 from . import Reader
 
@@ -25,8 +25,7 @@ def write(pipeline: Any, card: Card, folder: Path, _: Sequence[str], **described
 
     from ..convert import to_onnx
 
-    kinds = {name: seen.kind for name, seen in card.inputs.items()}
-    graph = to_onnx(pipeline, kinds, None if card.classes is None else len(card.classes))
+    graph = to_onnx(pipeline, kinds(card.inputs), None if card.classes is None else len(card.classes))
     mlflow.onnx.save_model(graph, str(folder), onnx_execution_providers=["CPUExecutionProvider"], **described)
 
 
