@@ -1,15 +1,18 @@
-from collections import Counter
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from {{ cookiecutter.src_package_name }} import data
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE, EXAMPLE_ROW, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, FEATURES, TARGET, TASK, Example, Row
+from {{ cookiecutter.src_package_name }}.schema import Example, Row
 
 from .conftest import a_number, raw_file, spoil
+from .other import Other, declare
 
 MISSING = ["", "NA"]
 
@@ -44,7 +47,7 @@ def test_rows_of_a_later_batch_keep_their_numbers(raw: pl.DataFrame) -> None:
 def test_a_row_without_a_target_is_good_where_none_is_asked_for() -> None:
     good, _, faults = data.check(pl.DataFrame([EXAMPLE]), Row, "inbox.csv")
     assert not faults
-    assert good.to_dicts() == [Row(**EXAMPLE).model_dump()]
+    assert good.to_dicts() == [EXAMPLE_ROW.model_dump(by_alias=True)]
 
 
 @pytest.mark.parametrize("suffix", data.SUFFIXES)
@@ -68,27 +71,123 @@ def test_a_missing_column_is_named(folder: Path) -> None:
         data.require(["colour"], raw_file(folder), MISSING)
 
 
-def test_a_split_keeps_proportions_and_repeats() -> None:
-    classes = pl.Series(["a"] * 600 + ["b"] * 300 + ["c"] * 100)
-    split = data.split(classes, valid=0.2, test=0.1, seed=1)
-    assert Counter(split) == {"train": 700, "valid": 200, "test": 100}
-    if TASK == "classification":
-        assert Counter(classes.filter(split == "test")) == {"a": 60, "b": 30, "c": 10}
-    assert data.split(classes, valid=0.2, test=0.1, seed=1).equals(split)
-    assert not data.split(classes, valid=0.2, test=0.1, seed=2).equals(split)
-
-
-@pytest.mark.parametrize(("valid", "test"), [(0, 0.1), (0.1, 0), (0.5, 0.5), (-0.1, 0.2)])
-def test_a_split_that_leaves_nothing_is_refused(valid: float, test: float) -> None:
-    with pytest.raises(Problem, match="above 0"):
-        data.split(pl.Series(["a"] * 10), valid, test, seed=1)
-
-
 def test_targets_are_what_a_model_can_learn(tables: dict[str, pl.DataFrame]) -> None:
     target = data.target(tables["train"])
     assert len(target) == len(tables["train"])
     assert np.issubdtype(target.dtype, np.number) or all(isinstance(value, str) for value in target)
 
 
-def test_columns_hold_every_feature(tables: dict[str, pl.DataFrame]) -> None:
-    assert set(FEATURES) <= set(data.columns(tables["train"]))
+def test_columns_hold_every_column_of_a_row(tables: dict[str, pl.DataFrame]) -> None:
+    assert set(COLUMNS) <= set(data.columns(tables["train"]))
+
+
+ROW = """
+length: Annotated[float | None, Field(alias="Bill length (mm)", gt=0, examples=[46.1])] = None
+size: Annotated[int | None, Field(alias="größe", examples=[3])] = None
+sunny: Annotated[bool, Field(examples=[True])] | None = None
+day: Annotated[date, Field(examples=["2024-02-29"])] | None = None
+seen: Annotated[datetime, Field(examples=["2024-02-29T12:00:00Z"])] | None = None
+place: Annotated[str, Field(examples=["here"])] | None = None
+"""
+EXAMPLES = """
+class_: Annotated[bool, Field(alias="class")]
+group: Annotated[str, ASIDE, Field(alias="by whom")]
+"""
+CSV = """Bill length (mm),größe,sunny,day,seen,place,class,by whom
+46.1,3,true,2024-02-29,2024-02-29T12:00:00+02:00,here,true,a
+,,,,,,false,b
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Other:
+    """A schema of every type, under names that Python does not allow."""
+    return declare(tmp_path, ROW, EXAMPLES, monkeypatch)
+
+
+def checked(other: Other, text: str = CSV) -> Any:
+    (other.folder / "raw.csv").write_text(text, encoding="utf-8")
+    table = other.data.scan(other.folder / "raw.csv", MISSING).collect()
+    return other.data.check(table, other.schema.Example, "raw.csv")
+
+
+def test_columns_go_by_the_names_of_the_file(other: Other) -> None:
+    good, _, faults = checked(other)
+    assert (faults, good.columns) == ([], CSV.splitlines()[0].split(","))
+    assert good.dtypes[:5] == [pl.Float64, pl.Int64, pl.Boolean, pl.Date, pl.Datetime("us")]
+    assert good.row(0) == (46.1, 3, True, date(2024, 2, 29), datetime(2024, 2, 29, 10), "here", True, "a")
+    assert good.row(1) == (None, None, None, None, None, None, False, "b")
+
+
+def test_a_fault_names_the_column_of_the_file(other: Other) -> None:
+    _, _, faults = checked(other, CSV.replace("46.1,3", "-1,much").replace("false", "maybe"))
+    assert [(fault.row, fault.column, fault.value) for fault in faults] == [
+        (1, "Bill length (mm)", "'-1'"),
+        (1, "größe", "'much'"),
+        (2, "class", "'maybe'"),
+    ]
+
+
+def test_parquet_with_types_holds_the_same_rows(other: Other) -> None:
+    good, _, _ = checked(other)
+    zoned = good.with_columns(pl.col("seen").dt.replace_time_zone("UTC"), pl.col("größe").cast(pl.Float64))
+    again, _, faults = other.data.check(zoned, other.schema.Example, "raw.parquet")
+    assert faults == []
+    assert again.equals(good)
+
+
+def test_columns_are_arrays_as_the_inputs_take_them(other: Other) -> None:
+    good, _, _ = checked(other)
+    columns = other.data.columns(good)
+    assert {name: getattr(values, "dtype", list) for name, values in columns.items()} == {
+        **dict.fromkeys(["Bill length (mm)", "größe", "sunny", "class"], np.float64),
+        "day": np.dtype("datetime64[D]"),
+        "seen": np.dtype("datetime64[us]"),
+        **dict.fromkeys(["place", "by whom"], list),
+    }
+    assert np.isnan(columns["größe"][1])
+    assert np.isnat(columns["day"][1])
+    assert columns["place"] == ["here", None]
+    rows = [other.schema.Row.model_validate(row) for row in good.select(*other.columns.COLUMNS).to_dicts()]
+    one, same = other.inputs.tensors(columns), other.inputs.tensors(other.columns.of_rows(rows))
+    assert all(np.array_equal(one[name], same[name], equal_nan=one[name].dtype != object) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells", "values"),
+    [
+        ("bool", ["true", "False", "1"], [True, False, True]),
+        ("int", ["1", "2", "30"], [1, 2, 30]),
+        ("float", ["1", "2.5", "1e3"], [1.0, 2.5, 1000.0]),
+        ("Literal[0, 1]", ["0", "1", "1.0"], [0, 1, 1]),
+        ("str", ["a", "ß", "1"], ["a", "ß", "1"]),
+    ],
+)
+def test_a_target_keeps_its_own_values(
+    kind: str, cells: list[str], values: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = declare(tmp_path, "x: Annotated[float, Field(examples=[1])]", f"y: {kind}", monkeypatch)
+    good, _, faults = other.data.check(pl.DataFrame({"x": ["1"] * 3, "y": cells}), other.schema.Example, "raw.csv")
+    assert faults == []
+    assert other.data.target(good).tolist() == values
+    assert [type(value) for value in other.data.target(good).tolist()] == [type(value) for value in values]
+
+
+def test_a_rule_about_several_columns_is_told_with_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = """
+    low: Annotated[float, Field(examples=[1])]
+    high: Annotated[float, Field(examples=[2])]
+
+    from pydantic import model_validator
+
+    @model_validator(mode="after")
+    def in_order(self):
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+    """
+    other = declare(tmp_path, row, "y: float", monkeypatch)
+    table = pl.DataFrame({"low": ["1", "3"], "high": ["2", "2"], "y": ["0", "0"]})
+    _, bad, faults = other.data.check(table, other.schema.Example, "raw.csv")
+    assert [(fault.row, fault.column, fault.rule) for fault in faults] == [(2, "all", "Value error, low is above high")]
+    assert len(bad) == 1

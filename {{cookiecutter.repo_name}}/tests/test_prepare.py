@@ -1,21 +1,23 @@
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import prepared, storage
+from {{ cookiecutter.src_package_name }} import storage, tables
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
-from {{ cookiecutter.src_package_name }}.schema import TARGET
 
-from .conftest import a_number, configure, rewrite, spoil
+from .conftest import a_number, configure, raw_file, rewrite, spoil
+from .other import declare
 
 
 def test_every_row_is_in_one_table(folder: Path) -> None:
     manifest = prepare(configure("prepare"))
-    _, tables = prepared.read(folder / "data/prepared")
-    assert sum(map(len, tables.values())) == sum(part.rows for part in manifest.raw)
-    assert [len(tables[name]) for name in tables] == [manifest.splits[name].rows for name in tables]
+    _, found = tables.read(folder / "data/prepared")
+    assert sum(map(len, found.values())) == sum(part.rows for part in manifest.raw)
+    assert [len(found[name]) for name in found] == [manifest.splits[name].rows for name in found]
 
 
 def test_the_size_of_batches_changes_nothing(folder: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_failure_half_way_leaves_the_tables_before_it(folder: Path, monkeypatc
     monkeypatch.setattr(pl, "collect_all", fail)
     with pytest.raises(OSError, match="disk full"):
         prepare(configure("prepare", "seed=1"))
-    manifest, _ = prepared.read(folder / "data/prepared")
+    manifest, _ = tables.read(folder / "data/prepared")
     assert manifest == before
 
 
@@ -94,16 +96,165 @@ def test_tables_that_were_changed_are_refused(folder: Path) -> None:
     file = folder / "data/prepared" / manifest.splits["test"].path
     pl.read_parquet(file).head(3).write_parquet(file)
     with pytest.raises(Problem, match="not the file that prepare wrote"):
-        prepared.read(folder / "data/prepared")
+        tables.read(folder / "data/prepared")
 
 
 def test_tables_of_another_schema_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(configure("prepare"))
-    monkeypatch.setattr(prepared, "VERSION", "another")
+    monkeypatch.setattr(tables, "VERSION", "another")
     with pytest.raises(Problem, match="has changed"):
-        prepared.read(folder / "data/prepared")
+        tables.read(folder / "data/prepared")
 
 
 def test_no_tables_are_a_problem(folder: Path) -> None:
     with pytest.raises(Problem, match="make prepare"):
-        prepared.read(storage.locate("data", "prepared"))
+        tables.read(storage.locate("data", "prepared"))
+
+
+def test_tables_of_an_older_version_are_refused(folder: Path) -> None:
+    prepare(configure("prepare"))
+    file = folder / "data/prepared/manifest.json"
+    file.write_text('{"version": "1"}')
+    with pytest.raises(Problem, match="older version of this project: run `make prepare` again"):
+        tables.read(folder / "data/prepared")
+    assert prepare(configure("prepare")).notes == []
+
+
+def test_another_rule_says_what_changed_and_how_many_rows_move(folder: Path) -> None:
+    prepare(configure("prepare"))
+    before = placed(folder)
+    notes = prepare(configure("prepare", "seed=7")).notes
+    after = placed(folder)
+    moved = Counter((before[row], after[row]) for row in before if before[row] != after[row])
+    assert notes == [
+        "rows are split by a hash of id (seed 7, valid 0.15, test 0.15); before, by a hash of id (seed 42, valid 0.15, "
+        f"test 0.15): {moved.total()} rows moved, {moved['test', 'train']} of them from test to train and "
+        f"{moved['train', 'test']} from train to test"
+    ]
+    assert prepare(configure("prepare", "seed=7")).notes == []
+
+
+def placed(folder: Path) -> dict[str, str]:
+    """Give the split of each row, by its id."""
+    _, found = tables.read(folder / "data/prepared")
+    return {row: name for name, table in found.items() for row in table["id"]}
+
+
+def test_rows_that_moved_from_a_column_that_is_gone_cannot_be_counted(folder: Path) -> None:
+    rewrite(folder, lambda table: table.with_columns(pl.col("id").alias("other")))
+    prepare(configure("prepare", "data.split.by=[other]"))
+    rewrite(folder, lambda table: table.drop("other"))
+    assert "how many rows moved cannot be counted" in prepare(configure("prepare")).notes[0]
+
+
+def test_a_column_outside_the_schema_can_group_rows(folder: Path) -> None:
+    rewrite(folder, lambda table: table.with_columns((pl.int_range(pl.len()) // 4).alias("nest")))
+    manifest = prepare(configure("prepare", "data.split.by=[nest]"))
+    _, found = tables.read(folder / "data/prepared")
+    nests = [set(table["nest"]) for table in found.values()]
+    assert [len(held) for held in nests] == list(manifest.groups.values())
+    assert len(set.union(*nests)) == sum(map(len, nests))
+
+
+def test_a_row_that_the_rule_does_not_decide_on_is_told(folder: Path) -> None:
+    rewrite(folder, spoil(3, a_number(), "much"))
+    rewrite(folder, spoil(9, "id", ""))
+    with pytest.raises(Problem, match=r"row 9: no value in id, by which rows are split; .* set data.split.by"):
+        prepare(configure("prepare", "bad_rows=quarantine", "batch_rows=5"))
+
+
+def test_a_column_that_is_to_decide_must_be_there(folder: Path) -> None:
+    with pytest.raises(Problem, match=r"no column 'nest'.* or data.split in conf"):
+        prepare(configure("prepare", "data.split.by=[nest]"))
+
+
+def test_a_given_split_is_followed(folder: Path) -> None:
+    labels = pl.Series(["train", "test", "valid", "train"]).sample(1000, with_replacement=True, seed=1)
+    rewrite(folder, lambda table: table.with_columns(labels.head(len(table)).alias("part")))
+    manifest = prepare(configure("prepare", "data.split.given=part"))
+    _, found = tables.read(folder / "data/prepared")
+    assert {name: set(table["part"]) for name, table in found.items()} == {name: {name} for name in found}
+    assert manifest.split.columns == ["part"]
+    rewrite(folder, spoil(3, "part", "tset"))
+    with pytest.raises(Problem, match="row 3: part is 'tset'; write train, valid or test"):
+        prepare(configure("prepare", "data.split.given=part"))
+
+
+def test_files_can_be_a_split_of_their_own(folder: Path) -> None:
+    whole = pl.read_csv(raw_file(folder), infer_schema=False)
+    parts = dict(
+        zip(("train", "valid", "test"), (whole.head(200), whole.slice(200, 80), whole.slice(280)), strict=True)
+    )
+    for name, table in parts.items():
+        table.write_csv(folder / f"data/raw/{name}.csv")
+    setting = "data.split.files={train: raw/train.csv, valid: raw/valid.csv, test: raw/test.csv}"
+    manifest = prepare(configure("prepare", setting, "batch_rows=30"))
+    _, found = tables.read(folder / "data/prepared")
+    assert {name: list(table["id"]) for name, table in found.items()} == {
+        name: list(table["id"]) for name, table in parts.items()
+    }
+    assert manifest.split.test == [part.sha256 for part in manifest.raw if part.path == "test.csv"]
+
+
+ROW = "x: Annotated[float, Field(examples=[1])]"
+
+
+def history(folder: Path) -> pl.DataFrame:
+    days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 12, 31), eager=True)
+    table = pl.DataFrame({"seen": days, "x": range(len(days)), "y": [0.5 * number for number in range(len(days))]})
+    table.sample(fraction=1, shuffle=True, seed=1).write_csv(folder / "raw.csv")
+    return table
+
+
+@pytest.mark.parametrize(
+    ("time", "rows"),
+    [
+        ("{column: seen}", {"train": 256, "valid": 55, "test": 55}),
+        ("{column: seen, valid: 2024-03-01, test: 2024-05-01}", {"train": 60, "valid": 61, "test": 245}),
+    ],
+)
+def test_the_newest_rows_are_for_testing(
+    time: str, rows: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = declare(tmp_path, ROW, "y: float\nseen: Annotated[date, ASIDE]", monkeypatch)
+    history(tmp_path)
+    config = other.config(f"data.split.time={time}", "batch_rows=50")
+    manifest = other.prepare.prepare(config)
+    _, found = other.tables.read(tmp_path / "prepared")
+    assert {name: len(table) for name, table in found.items()} == rows
+    assert found["train"]["seen"].max() < found["valid"]["seen"].min()
+    assert manifest.split.valid == str(found["valid"]["seen"].min())
+    assert manifest.split.test == str(found["test"]["seen"].min())
+
+
+def test_a_bound_that_is_no_date_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = declare(tmp_path, ROW, "y: float\nseen: Annotated[date, ASIDE]", monkeypatch)
+    history(tmp_path)
+    with pytest.raises(other.errors.Problem, match=r"data.split.time.test=soon: Input should be a valid date"):
+        other.prepare.prepare(other.config("data.split.time={column: seen, test: soon}"))
+    with pytest.raises(other.errors.Problem, match="which is not later"):
+        other.prepare.prepare(other.config("data.split.time={column: seen, valid: 2024-05-01, test: 2024-03-01}"))
+
+
+def test_a_column_more_moves_no_row_of_a_table_without_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history(tmp_path)
+    before = declare(tmp_path, ROW, "y: float", monkeypatch)
+    before.prepare.prepare(before.config())
+    more = declare(tmp_path, ROW, "y: float\nseen: Annotated[date, ASIDE]", monkeypatch)
+    manifest = more.prepare.prepare(more.config())
+    assert manifest.split.by == ["x", "y"]
+    assert manifest.notes[0].startswith("rows are split by the columns that the tables had before, without seen")
+    assert not any("moved" in note for note in manifest.notes)
+
+
+def test_columns_that_stand_aside_stay_in_the_tables(folder: Path) -> None:
+    prepare(configure("prepare"))
+    _, found = tables.read(folder / "data/prepared")
+    assert found["train"].columns == ["id", *COLUMNS, *EXTRA]
+
+
+def test_classes_of_each_split_are_counted(folder: Path) -> None:
+    manifest = prepare(configure("prepare"))
+    _, found = tables.read(folder / "data/prepared")
+    for name, classes in manifest.classes.items():
+        assert classes == {str(value): count for value, count in found[name][TARGET].value_counts().sort(TARGET).rows()}

@@ -105,7 +105,7 @@ def test_a_hash_is_the_same_in_every_release() -> None:
         }
     )
     found = table.select(split.digest(table.schema, 42)).to_series().to_list()
-    assert found == [9_892_045_315_392_413_055, 5_525_759_886_780_425_966, 3_375_989_551_440_209_296]
+    assert found == [15_270_395_645_814_404_107, 15_194_728_673_477_370_732, 17_428_545_401_639_484_972]
 
 
 def test_groups_never_straddle() -> None:
@@ -121,14 +121,15 @@ def test_the_order_of_the_named_columns_does_not_matter() -> None:
     assert labels(hashed("a", "b"), table.select("b", "a")) == labels(hashed("a", "b"), table)
 
 
-CELLS = st.one_of(st.none(), st.text(alphabet=st.sampled_from("-~:0123"), max_size=4))
+CELLS = st.one_of(st.none(), st.text(alphabet=st.sampled_from("%,2C5"), max_size=4))
 ROWS = st.tuples(CELLS, CELLS)
 
 
 @given(one=ROWS, other=ROWS)
 @example(one=(None, ""), other=("", None))
-@example(one=("1:2", "3"), other=("1", "2:3"))
-@example(one=("-", ""), other=(None, ""))
+@example(one=("1,2", "3"), other=("1", "2,3"))
+@example(one=("%", ""), other=(None, ""))
+@example(one=("%2C", ""), other=(",", ""))
 @settings(max_examples=200, deadline=None)
 def test_rows_of_texts_are_hashed_alike_only_if_they_are_equal(one: Any, other: Any) -> None:
     table = pl.DataFrame([one, other], schema={"a": pl.String, "b": pl.String}, orient="row")

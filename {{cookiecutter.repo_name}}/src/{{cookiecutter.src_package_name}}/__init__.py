@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from .errors import Problem
+from .errors import Problem, mistake
 
 # Said before ONNX Runtime is imported: it would report its use to its makers, and keep a file in /tmp for that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -22,6 +22,8 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     """Tell a problem in a line, whenever it is met: a mistake in schema.py is met while modules are imported."""
     if isinstance(error, Problem):
         print(error, file=sys.stderr)
+    elif line := mistake(error):
+        print(line, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -65,16 +65,27 @@ def _column(place: str, field: str, info: FieldInfo) -> Column:
     if types == {int, float}:
         types = {float}
     if len(types) != 1 or not types <= KINDS.keys():
-        names = ", ".join(sorted(getattr(kind, "__name__", str(kind)) for kind in types))
+        names = ", ".join(sorted(str(kind) if get_origin(kind) else kind.__name__ for kind in types))
         raise Problem(f"schema.py: {place}.{field} is of type {names or 'nothing'}; write {TYPES}")
     (kind,) = types
     literal = any(not isinstance(leaf, type | Kind) and leaf != ASIDE for leaf in leaves)
     held = Kind.CATEGORY if literal else KINDS[kind]
+    if _hides_alias(info.annotation):
+        raise Problem(
+            f"schema.py: {place}.{field} has its alias within `| None`, where it is not looked for; "
+            f"write Annotated[{kind.__name__} | None, Field(alias=…)] = None"
+        )
     return Column(info.alias or field, field, kind, marks[-1] if marks else held, ASIDE not in leaves, optional)
 
 
+def _hides_alias(annotation: Any) -> bool:
+    """Say whether an alias stands at a part of a type, where Pydantic passes over it."""
+    parts = get_args(annotation)
+    return any(part.alias is not None if isinstance(part, FieldInfo) else _hides_alias(part) for part in parts)
+
+
 def _type(leaf: Any) -> Any:
-    return leaf if isinstance(leaf, type) else type(leaf)
+    return leaf if isinstance(leaf, type) or get_origin(leaf) else type(leaf)
 
 
 def _columns(model: type[BaseModel], place: str, without: Mapping[str, Any]) -> dict[str, Column]:
@@ -97,7 +108,8 @@ def _target() -> Column:
     if len(added) > 1:
         names = ", ".join(column.field for column in added)
         raise Problem(
-            f"schema.py: Example adds {names} to Row; one is the target; write Annotated[…, ASIDE] for the others"
+            f"schema.py: Example adds {names} to Row; only one can be the target: "
+            "write Annotated[…, ASIDE] for the others"
         )
     if added[0].optional:
         raise Problem(f"schema.py: Example.{added[0].field} may be None; take that out, a target is always known")

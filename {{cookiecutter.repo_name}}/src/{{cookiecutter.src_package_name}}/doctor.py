@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import CONF
-from .errors import Problem, explain, failures, redacted
+from .errors import Problem, explain, failures, mistake, redacted
 
 NEEDED = ("python", "packages", "storage", "data", "mlflow", "study")
 PATIENCE = 30  # seconds; a client that tries for minutes is no help here
@@ -167,7 +167,7 @@ def _attempt(check: Callable[[Any], str], config: Any = None) -> tuple[bool, str
     except failures() as failure:
         return False, explain(failure)
     except Exception as error:  # whatever it is, it is a finding, and the other checks go on
-        return False, redacted(f"{type(error).__name__}: {error}")
+        return False, mistake(error) or redacted(f"{type(error).__name__}: {error}")
 
 
 def _load() -> None:

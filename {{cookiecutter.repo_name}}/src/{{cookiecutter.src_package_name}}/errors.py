@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
+from traceback import walk_tb
 
 CLIENTS = {
     "boto3.exceptions": ["Boto3Error"],
@@ -55,6 +57,23 @@ class Problem(Exception):
 def redacted(text: str) -> str:
     """Remove logins from addresses, such as a database's: whoever reads the text may not see them."""
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
+SCHEMA = Path(__file__).with_name("schema.py")
+
+
+def mistake(error: BaseException) -> str | None:
+    """Put what Python or Pydantic refuse in schema.py into a line; None if the error is from elsewhere.
+
+    Such an error ends the import of the schema. One that a rule in the schema raises for a row does not pass here.
+    """
+    if isinstance(error, SyntaxError) and error.filename == str(SCHEMA):
+        return f"schema.py, line {error.lineno}: {error.msg}; correct it"
+    frames = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
+    here = [(code, line) for code, line in frames if code.co_filename == str(SCHEMA)]
+    if not any(code.co_name == "<module>" for code, _ in here):
+        return None
+    return f"schema.py, line {here[-1][1]}: {str(error).splitlines()[0]}"
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -52,9 +52,8 @@ def prepare(config: DictConfig) -> Manifest:
         checked = _check(raw, config, rule, list(dict.fromkeys(others)), Path(scratch))
         if checked.faults and config.bad_rows == "fail":
             raise Problem(_report(checked.faults))
-        if not checked.good:
-            raise Problem("no good row in any file: add rows, or correct data.raw in conf/data/table.yaml")
-        rule, parts = _split(rule, checked, raw, config)
+        rule, parts = _parts(rule, checked, raw, config)
+        _require_rows(rule, parts)
         if before:
             notes += review.moves(before.split, rule, parts)
         return _write(checked, config, rule, parts, notes)
@@ -104,16 +103,19 @@ def _kept(rule: Rule, before: Manifest | None) -> tuple[Rule, list[str]]:
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of the check: the files, every fault, the rows with faults as they came, and files of good rows."""
+    """What came of the check: the files, every fault, the rows with faults as they came, and files of good rows.
+
+    These are by split, or under "" as long as it is not known.
+    """
 
     sources: list[Part] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     rejects: list[pl.DataFrame] = field(default_factory=list)
-    good: list[tuple[str | None, Path]] = field(default_factory=list)
+    good: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def _check(raw: list[Raw], config: DictConfig, rule: Rule, others: list[str], scratch: Path) -> Checked:
-    """Check every row; the good ones go to scratch, a file for each batch, with some columns beside the schema's."""
+    """Check every row; the good ones go to scratch, split as far as can be, with some columns beside the schema's."""
     checked = Checked()
     known = {name for source in raw for name in source.columns}
     others = [name for name in others if name in known and name not in SCHEMA]
@@ -125,9 +127,10 @@ def _check(raw: list[Raw], config: DictConfig, rule: Rule, others: list[str], sc
                 good, bad, found = data.check(batch, Example, file, start)
                 good = good.select(*_texts(others, good), *SCHEMA)
                 _require_place(good, rule, found, file, start)
-                part = scratch / f"{len(checked.good):06}.parquet"
-                good.write_parquet(part)
-                checked.good.append((source.split, part))
+                for place, rows in _by_split(good, rule, source.split).items():
+                    files = checked.good.setdefault(place, [])
+                    files.append(scratch / f"{place}-{len(files):06}.parquet")
+                    rows.write_parquet(files[-1])
                 checked.faults.extend(found)
                 checked.rejects.append(bad)
                 start += len(batch)
@@ -164,29 +167,47 @@ def _report(faults: list[Fault]) -> str:
     )
 
 
-def _split(rule: Rule, checked: Checked, raw: list[Raw], config: DictConfig) -> tuple[Rule, Parts]:
-    """Part the good rows; the bounds that shares of time come to, and files for testing, become part of the rule."""
+def _by_split(good: pl.DataFrame, rule: Rule, place: str | None) -> dict[str, pl.DataFrame]:
+    """Part the rows of a batch; those of a file that is for one split as a whole, or whose split is not known, stay."""
+    if place or (isinstance(rule, Time) and not rule.bounded):
+        return {place or "": good}
+    labels = good.select(rule.labels(good.schema)).to_series()
+    return {name: good.filter(labels == name) for name in SPLITS}
+
+
+def _parts(rule: Rule, checked: Checked, raw: list[Raw], config: DictConfig) -> tuple[Rule, Parts]:
+    """Give the rows of each split; what shares of time come to, and which files are for testing, goes into the rule."""
+    parts = {name: pl.scan_parquet(files) for name, files in checked.good.items()}
     if isinstance(rule, Files):
         tested = [part.sha256 for source, part in zip(raw, checked.sources, strict=True) if source.split == "test"]
-        files = {name: [file for place, file in checked.good if place == name] for name in SPLITS}
-        return Files(test=sorted(tested)), {name: pl.scan_parquet(files[name]) for name in SPLITS}
-    table = pl.scan_parquet([file for _, file in checked.good])
-    if isinstance(rule, Time):
+        return Files(test=sorted(tested)), parts
+    if isinstance(rule, Time) and "" in parts:
+        table = parts[""]
         times = table.select(rule.column).collect().to_series()
+        if times.is_empty():
+            return rule, {}
         rule = rule.settled(times, config.data.split.valid, config.data.split.test)
-    labels = rule.labels(table.collect_schema())
-    return rule, {name: table.filter(labels == name) for name in SPLITS}
+        labels = rule.labels(table.collect_schema())
+        return rule, {name: table.filter(labels == name) for name in SPLITS}
+    return rule, parts
 
 
-def _write(checked: Checked, config: DictConfig, rule: Rule, parts: Parts, notes: list[str]) -> Manifest:
-    """Write the three tables, the quarantine and, last, the manifest."""
-    folder = storage.locate(config.storage.root, config.data.prepared)
-    rows = {name: int(part.select(pl.len()).collect().item()) for name, part in parts.items()}
+def _count(part: pl.LazyFrame) -> int:
+    return int(part.select(pl.len()).collect().item())
+
+
+def _require_rows(rule: Rule, parts: Parts) -> None:
+    rows = {name: _count(parts[name]) if name in parts else 0 for name in SPLITS}
     if missing := [name for name in SPLITS if not rows[name]]:
         raise Problem(
             f"{sum(rows.values())} good row(s) are too few: none left for {', '.join(missing)} by {rule}; "
             "add rows, or change data.split"
         )
+
+
+def _write(checked: Checked, config: DictConfig, rule: Rule, parts: Parts, notes: list[str]) -> Manifest:
+    """Write the three tables, the quarantine and, last, the manifest."""
+    folder = storage.locate(config.storage.root, config.data.prepared)
     version = _version(config, rule, checked.sources)
     columns = [name for name in parts["train"].collect_schema() if name in (config.data.id, *rule.columns, *SCHEMA)]
     with ExitStack() as stack:
@@ -195,8 +216,9 @@ def _write(checked: Checked, config: DictConfig, rule: Rule, parts: Parts, notes
         pl.collect_all(sinks, engine="streaming")
         if checked.faults:
             _quarantine(stack.enter_context(storage.publish(folder / version / "quarantine.csv")), checked)
-        splits = {name: describe(drafts[name], f"{version}/{name}.parquet", rows[name]) for name in SPLITS}
         written = {name: pl.scan_parquet(draft) for name, draft in drafts.items()}
+        rows = {name: _count(part) for name, part in written.items()}
+        splits = {name: describe(drafts[name], f"{version}/{name}.parquet", rows[name]) for name in SPLITS}
         classes = review.classes(written)
         groups = review.groups(rule, config.data.id, written)
         notes = [*notes, *review.review(written, rows, classes, rule)]

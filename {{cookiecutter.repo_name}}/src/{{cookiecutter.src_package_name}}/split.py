@@ -86,8 +86,9 @@ class Hash(_Rule):
     def labels(self, types: Types) -> pl.Expr:
         """Compare the hash, as a share of all hashes, with the shares of the splits."""
         value = digest({name: types[name] for name in sorted(self.by)}, self.seed)
-        tested = pl.when(value < _share(self.test)).then(pl.lit("test"))
-        return tested.when(value < _share(self.test + self.valid)).then(pl.lit("valid")).otherwise(pl.lit("train"))
+        tested, others = share_of_hashes(self.test), share_of_hashes(self.test + self.valid)
+        split = pl.when(value < tested).then(pl.lit("test")).when(value < others).then(pl.lit("valid"))
+        return split.otherwise(pl.lit("train"))
 
 
 class Time(_Rule):
@@ -127,6 +128,11 @@ class Time(_Rule):
         tested = pl.when(time >= test).then(pl.lit("test"))
         return tested.when(time >= valid).then(pl.lit("valid")).when(time < valid).then(pl.lit("train"))
 
+    @property
+    def bounded(self) -> bool:
+        """Say whether both bounds are known."""
+        return self.valid is not None and self.test is not None
+
     def settled(self, times: pl.Series, valid: float, test: float) -> "Time":
         """Put values in place of bounds that were left open, such that the newest rows make up the shares.
 
@@ -142,10 +148,7 @@ class Time(_Rule):
         last = _moment(self.test, times.dtype) if self.test else ordered[len(times) - max(round(len(times) * test), 1)]
         before = int((times < last).sum())
         first = _moment(self.valid, times.dtype) if self.valid else ordered[max(before - round(len(times) * valid), 0)]
-        if not first < last:
-            raise Problem(
-                f"data.split.time: valid begins with {first} and test with {last}, which is not later; write both dates"
-            )
+        _require_order(first, last)
         return Time(column=self.column, valid=str(first), test=str(last))
 
 
@@ -249,12 +252,22 @@ def _time(settings: Mapping[str, Any], valid: float, test: float) -> Time:
     bounds = {name: str(settings[name]) for name in ("valid", "test") if settings.get(name) is not None}
     if len(bounds) < 2:
         _require_shares(valid, test)
+    moments = {}
     for name, bound in bounds.items():
         try:
-            TypeAdapter(column.type).validate_python(bound)
+            moments[name] = plain(TypeAdapter(column.type).validate_python(bound))
         except ValidationError as error:
-            raise Problem(f"data.split.time.{name}={bound}: {error.errors()[0]['msg']}") from error
+            raise Problem(f"data.split.time.{name}={bound}: {error.errors(include_url=False)[0]['msg']}") from error
+    if len(moments) == 2:
+        _require_order(moments["valid"], moments["test"])
     return Time(column=column.name, **bounds)
+
+
+def _require_order(valid: Any, test: Any) -> None:
+    if not valid < test:
+        raise Problem(
+            f"data.split.time: valid begins with {valid} and test with {test}, which is not later; write both dates"
+        )
 
 
 def _require_shares(valid: float, test: float) -> None:
@@ -282,15 +295,19 @@ def still(champions: Mapping[str, Any], today: Rule, table: pl.DataFrame) -> pl.
 
 
 def digest(types: Types, seed: int) -> pl.Expr:
-    """Hash some columns of each row, with XXH3 (64 bits): equal values give equal numbers, whatever they came from."""
-    cells = [_cell(text(name, kind)) for name, kind in types.items()]
-    return NonCryptographicHashingNameSpace(pl.concat_str(cells)).xxh3_64(seed=seed)
+    """Hash some columns of each row, with XXH3 (64 bits): equal values give equal numbers, whatever they came from.
+
+    The values are joined by commas; a comma or percent sign in one is written as in an address, and a missing one as a
+    bare percent sign. So no two rows are joined to the same text.
+    """
+    cells = [_escaped(text(name, kind), kind).fill_null("%") for name, kind in types.items()]
+    return NonCryptographicHashingNameSpace(pl.concat_str(cells, separator=",")).xxh3_64(seed=seed)
 
 
-def _cell(value: pl.Expr) -> pl.Expr:
-    """Put a text's length before it, so that no two rows of texts are written alike; a missing one is a dash."""
-    size = value.str.len_bytes().cast(pl.String)
-    return pl.when(value.is_null()).then(pl.lit("-")).otherwise(pl.concat_str(size, pl.lit(":"), value))
+def _escaped(value: pl.Expr, kind: Any) -> pl.Expr:
+    if kind.is_numeric() or kind.is_temporal() or kind == pl.Boolean:
+        return value  # these hold neither sign
+    return value.str.replace_all("%", "%25", literal=True).str.replace_all(",", "%2C", literal=True)
 
 
 def text(name: str, kind: Any) -> pl.Expr:
@@ -301,10 +318,11 @@ def text(name: str, kind: Any) -> pl.Expr:
     """
     column = pl.col(name)
     if kind.is_float():
-        number = column.cast(pl.Float64).fill_nan(None)
+        number = column.cast(pl.Float64)
         whole = (number.floor() == number) & (number.abs() < EXACT)
         digits = number.cast(pl.Int64, strict=False).cast(pl.String)
-        return pl.when(whole).then(digits).otherwise(pl.lit("~") + number.reinterpret(dtype=pl.UInt64).cast(pl.String))
+        bits = pl.concat_str(pl.lit("~"), number.reinterpret(dtype=pl.UInt64).cast(pl.String))
+        return pl.when(whole).then(digits).otherwise(bits)
     if kind == pl.Date:
         return column.dt.strftime("%Y-%m-%d")
     if isinstance(kind, pl.Datetime):
@@ -314,7 +332,7 @@ def text(name: str, kind: Any) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def _share(share: float) -> pl.Expr:
+def share_of_hashes(share: float) -> pl.Expr:
     """Give a share of all hashes as the number that they are compared with."""
     return pl.lit(min(int(share * 2**64), 2**64 - 1), dtype=pl.UInt64)
 
