@@ -1,4 +1,4 @@
-"""Copies of the package with another schema.py: what holds for the sample's schema is to hold for others."""
+"""Copies of the package with another schema.py and features.py: what holds for the sample's is to hold for others."""
 
 import shutil
 import sys
@@ -23,11 +23,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .kinds import ASIDE, Kind
 """
+FEATURES = """
+import numpy as np
+
+from .kinds import Categories, Dates, Numbers, Texts
+"""
 NUMBERS = count()
 
 
 class Other:
-    """A package with a schema of its own, and its settings."""
+    """A package with a schema and features of its own, and its settings."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -36,20 +41,23 @@ class Other:
     def __getattr__(self, module: str) -> ModuleType:
         return import_module(f"{self.name}.{module}")
 
-    def config(self, *overrides: str, raw: str = "raw.csv") -> DictConfig:
-        """Compose the settings of prepare, for a raw file in the folder."""
+    def config(self, *overrides: str, raw: str = "raw.csv", verb: str = "prepare") -> DictConfig:
+        """Compose the settings of a command, for a raw file in the folder."""
         root = f"storage.root={self.folder}"
-        return configure("prepare", root, f"data.raw={raw}", *overrides)
+        return configure(verb, root, f"data.raw={raw}", *overrides)
 
 
-def declare(folder: Path, row: str, example: str, monkeypatch: pytest.MonkeyPatch) -> Other:
-    """Make a copy of the package whose Row and Example have these fields."""
+def declare(
+    folder: Path, row: str, example: str, monkeypatch: pytest.MonkeyPatch, features: str = "DERIVED = []"
+) -> Other:
+    """Make a copy of the package whose Row and Example have these fields, and whose features.py has this code."""
     name = f"other{next(NUMBERS)}"
     source = Path({{ cookiecutter.src_package_name }}.__file__).parent
-    shutil.copytree(source, folder / "src" / name, ignore=shutil.ignore_patterns("__pycache__", "schema.py"))
+    shutil.copytree(source, folder / "src" / name, ignore=shutil.ignore_patterns("__pycache__"))
     lines = [HEAD, "class Row(BaseModel):", '    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)']
     text = "\n".join([*lines, _indented(row), "class Example(Row):", _indented(example or "pass")])
     (folder / "src" / name / "schema.py").write_text(text, encoding="utf-8")
+    (folder / "src" / name / "features.py").write_text(FEATURES + dedent(features), encoding="utf-8")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # importing the package sets it
     monkeypatch.syspath_prepend(folder / "src")
     return Other(name, folder)

@@ -8,46 +8,77 @@ from typing import Any
 
 
 def source_of(function: Callable[..., Any]) -> str:
-    """Give a function's code and all that it uses of its own module, without comments, docstrings and formatting.
+    """Give a function's code and all that it uses of its own module, without comments, docstrings and annotations.
 
-    Functions, constants and imports of the module are followed by name; what stands in other modules is not.
+    Functions, constants and imports of the module are followed by name; what stands in other modules is not. Every
+    version of Python gives the same text for the same code.
     """
     module = inspect.getmodule(function)
     assert module is not None, function
-    known = dict(_definitions(module))
+    known: dict[str, list[ast.stmt]] = {}
+    for name, statement in _definitions(module):
+        known.setdefault(name, []).append(statement)
     waiting, used = [function.__name__], set[str]()
     while waiting:
         name = waiting.pop()
         if name in known and name not in used:
             used.add(name)
-            waiting += [node.id for node in ast.walk(known[name]) if isinstance(node, ast.Name)]
-    return "\n".join(ast.unparse(known[name]) for name in sorted(used))
+            waiting += [each for statement in known[name] for each in _names(statement)]
+    return "\n".join(_written(statement) for name in sorted(used) for statement in known[name])
 
 
 def _definitions(module: ModuleType) -> Iterator[tuple[str, ast.stmt]]:
-    """List what a module defines at its top level, by name."""
+    """List what a module defines at its top level, by name; a name may be defined by several statements."""
     for node in ast.parse(inspect.getsource(module)).body:
-        match node:
-            case ast.FunctionDef():
-                yield node.name, _bare(node)
-            case ast.ClassDef():
-                yield node.name, node
+        bare = _Bare().visit(node)
+        match bare:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name, bare
             case ast.Assign(targets=targets):
-                yield from ((target.id, node) for target in targets if isinstance(target, ast.Name))
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                yield name, node
+                yield from ((name, bare) for target in targets for name in _names(target))
+            case ast.AugAssign(target=target):
+                yield from ((name, bare) for name in _names(target))
             case ast.Import(names=names):
-                yield from ((alias.asname or alias.name, ast.Import([alias])) for alias in names)
+                yield from ((alias.asname or alias.name.split(".")[0], ast.Import([alias])) for alias in names)
             case ast.ImportFrom(module=source, names=names, level=level):
                 yield from ((alias.asname or alias.name, ast.ImportFrom(source, [alias], level)) for alias in names)
+            case _:  # a loop, a condition or a call may change whatever it names
+                yield from ((name, bare) for name in _names(bare))
 
 
-def _bare(node: ast.FunctionDef) -> ast.FunctionDef:
-    """Take off what a function does not compute with: its docstring and annotations."""
-    if ast.get_docstring(node) is not None:
-        node.body = node.body[1:] or [ast.Pass()]
-    node.returns = None
-    for argument in ast.walk(node.args):
-        if isinstance(argument, ast.arg):
-            argument.annotation = None
-    return node
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes off what nothing is computed with: docstrings, and annotations other than those of a class's fields."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        return ast.Pass() if node.value is None else ast.Assign([node.target], node.value)
+
+
+def _written(node: Any) -> str:
+    """Write a syntax tree down; ast.unparse and ast.dump write some trees otherwise in Python 3.12 than in 3.11."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty texts into some f-strings
+        return f"JoinedStr({', '.join(_written(part) for part in node.values if getattr(part, 'value', None) != '')})"
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"]
+        return f"{type(node).__name__}({', '.join(f'{name}={_written(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_written, node))}]"
+    return repr(node)

@@ -75,7 +75,15 @@ def _input(name: str, made: Input, arrays: Sequence[NDArray[Any]]) -> NDArray[An
             "return one value for each row"
         )
     if made.kind != Kind.NUMBER:
-        return values.astype(object).reshape(-1, 1)
+        texts = values.astype(object)
+        if strangers := [value for value in texts if not isinstance(value, str)]:
+            raise Problem(f"features.py: {name} gives {strangers[0]!r}, which is no text; return .astype(str)")
+        return texts.reshape(-1, 1)
+    if values.dtype.kind not in "biuf":  # booleans, whole numbers and floats
+        raise Problem(
+            f"features.py: {name} gives an array of {values.dtype}, not of numbers; return .astype(float) or, "
+            'for a difference of dates, divide it by np.timedelta64(1, "D")'
+        )
     numbers = values.astype(np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan).reshape(-1, 1)
 
