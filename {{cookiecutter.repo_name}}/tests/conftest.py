@@ -9,11 +9,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from {{ cookiecutter.src_package_name }} import CONF, data
+from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
+from {{ cookiecutter.src_package_name }}.kinds import Kind
+from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.prepare import prepare
-from {{ cookiecutter.src_package_name }}.schema import FEATURES, TASK
 from {{ cookiecutter.src_package_name }}.tracking import Tracker
-from {{ cookiecutter.src_package_name }}.train import train
+from {{ cookiecutter.src_package_name }}.train import Outcome, train
 from {{ cookiecutter.src_package_name }}.versions import Versions
 
 ROOT = CONF.parent
@@ -22,11 +24,25 @@ Configure = Callable[..., DictConfig]
 # The quickest model of each kind: what is tested is the road, not how good the model is.
 QUICK = {"classification": "logistic", "regression": "ridge"}[TASK]
 
+# What makes it a model that has learned next to nothing.
+POOR = {"logistic": "model.params.C=1e-6", "ridge": "model.params.alpha=1e9"}[QUICK]
+
 
 def configure(verb: str, *overrides: str) -> DictConfig:
     """Compose a command's configuration as its command line does."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(verb, list(overrides))
+
+
+# Every model in conf/model/ that can do what the schema asks for.
+NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+MODELS = [name for name in NAMES if TASK in configure("train", f"model={name}").model.estimator]
+
+
+def small(name: str, verb: str = "train") -> list[str]:
+    """Name a model, and make it grow ten times at most where it grows."""
+    steps = configure(verb, f"model={name}").model.steps
+    return [f"model={name}", *([f"model.params.{steps}=10"] if steps else [])]
 
 
 def tracker() -> Tracker:
@@ -39,6 +55,11 @@ def versions() -> Versions:
     """Find the versions of the model in the current folder."""
     config = configure("train").tracking
     return Versions(tracker(), config.model, config.alias)
+
+
+def retrain(*overrides: str) -> Outcome:
+    """Train the quickest model, or another, in the current folder."""
+    return train(configure("train", f"model={QUICK}", *overrides), tracker())
 
 
 def raw_file(folder: Path) -> Path:
@@ -60,8 +81,8 @@ def spoil(row: int, column: str, value: str) -> Callable[[pl.DataFrame], pl.Data
 
 
 def a_number() -> str:
-    """Name a feature that is a number."""
-    return next(name for name, kind in FEATURES.items() if kind == "number")
+    """Name a column that is a number."""
+    return next(name for name, column in COLUMNS.items() if column.kind == Kind.NUMBER)
 
 
 @pytest.fixture
@@ -89,8 +110,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         enter(folder, monkeypatch)
         prepare(configure("prepare"))
-        config = configure("train", f"model={QUICK}")
-        train(config, tracker())
+        retrain()
     return folder
 
 
@@ -101,7 +121,19 @@ def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return enter(tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without figures, which take more time than all the rest of a small training."""
+    monkeypatch.setattr(plots, "draw", lambda *_: [])
+
+
 @pytest.fixture(scope="session")
 def tables(finished: Path) -> dict[str, pl.DataFrame]:
     """The prepared tables of the sample data."""
     return {name: pl.read_parquet(next(finished.glob(f"data/prepared/*/{name}.parquet"))) for name in data.SPLITS}
+
+
+@pytest.fixture(scope="session")
+def planned(finished: Path) -> Plan:
+    """The plan of training the quickest model on the sample data."""
+    return plan.make(configure("train", f"model={QUICK}", f"storage.root={finished}/data"))

@@ -102,8 +102,8 @@ def compare(
 def _resampled_means(gains: Array, random: np.random.Generator) -> Array:
     """Draw rows anew and average what they gain; many rows are gathered in blocks, whose means vary as they do."""
     if len(gains) > ROWS:
-        shuffled = random.permutation(gains)
-        gains = shuffled[: len(gains) // ROWS * ROWS].reshape(ROWS, -1).mean(axis=1)
+        size = -(-len(gains) // ROWS)  # rounded up, so that hardly a row is left over
+        gains = random.permutation(gains)[: len(gains) // size * size].reshape(-1, size).mean(axis=1)
     return np.array([gains[random.integers(0, len(gains), len(gains))].mean() for _ in range(RESAMPLES)])
 
 
