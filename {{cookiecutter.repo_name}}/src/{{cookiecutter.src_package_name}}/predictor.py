@@ -16,6 +16,10 @@ from .features import Tensors
 Array = NDArray[Any]
 
 
+class Missing(Problem):
+    """A model's files are not where they should be."""
+
+
 class Card(BaseModel):
     """What a saved model tells about itself."""
 
@@ -100,16 +104,19 @@ class SkopsPredictor:
 def load(folder: Path, threads: int = 1, trusted: Sequence[str] = ()) -> Predictor:
     """Load a model from a folder that MLflow laid out; the card is in its MLmodel file.
 
-    `threads` is for ONNX Runtime, 0 for one per processor. Raises Problem if the folder holds no such model, or one of
-    types that are not trusted.
+    `threads` is for ONNX Runtime, 0 for one per processor. Raises Missing if the folder holds no such model,
+    and Problem if it holds one of types that are not trusted.
     """
     described = folder / "MLmodel"
     if not described.exists():
-        raise Problem(f"{folder} holds no model: there is no MLmodel file in it")
+        raise Missing(f"{folder} holds no model: there is no MLmodel file in it")
     card = Card.model_validate(yaml.safe_load(described.read_text())["metadata"])
+    file = folder / f"model.{card.format}"
+    if not file.exists():
+        raise Missing(f"{folder} holds no model: there is no {file.name} in it")
     if card.format == "skops":
-        return SkopsPredictor(folder / "model.skops", card, trusted)
-    return OnnxPredictor(folder / "model.onnx", card, threads)
+        return SkopsPredictor(file, card, trusted)
+    return OnnxPredictor(file, card, threads)
 
 
 def require_features(card: Card, known: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +17,7 @@ from .gate import Verdict, judge
 from .predictor import Card, load, require_features
 from .prepared import Manifest
 from .schema import EXAMPLE, FEATURES, TARGET, TASK, VERSION
-from .tracking import Run, Tracker
+from .tracking import Run, Tracker, write_model
 from .versions import Claim, Versions
 
 
@@ -91,16 +90,18 @@ def _card(config: DictConfig, pipeline: Pipeline, metrics: dict[str, float], run
 def _keep(
     pipeline: Pipeline, card: Card, config: DictConfig, stores: tuple[Tracker, Versions], valid: pl.DataFrame
 ) -> tuple[str, float]:
-    """Record the model, prove the record equal to what was fitted, and register it; returns version and difference."""
+    """Write the model, prove the file equal to what was fitted, and register it; returns version and difference."""
     (tracker, versions), trusted = stores, list(config.export.trusted)
     kept = export.to_onnx(pipeline) if card.format == "onnx" else export.audit(pipeline, trusted)
     example = tensors({name: [value] for name, value in EXAMPLE.items()})
-    address = tracker.log_model(kept, card, example if card.format == "onnx" else model.frame(example), trusted)
     inputs = tensors(data.columns(valid))
-    with tempfile.TemporaryDirectory() as folder:
-        saved = load(versions.fetch(address, Path(folder)), trusted=trusted).predict(inputs)
-    difference = export.prove_equal(saved, model.predict(pipeline, inputs))
-    return versions.register(address), difference
+    with tempfile.TemporaryDirectory() as draft:
+        folder = Path(draft) / "model"
+        write_model(folder, kept, card, example if card.format == "onnx" else model.frame(example), trusted)
+        saved = load(folder, trusted=trusted).predict(inputs)
+        difference = export.prove_equal(saved, model.predict(pipeline, inputs))
+        address = tracker.log_model(card.run_id, folder)
+    return versions.register(address, tracker.code), difference
 
 
 def _judge(
@@ -108,22 +109,21 @@ def _judge(
 ) -> Verdict:
     """Put the new version to the gate, and promote it if it passes."""
     name, metric = model.objective(config.objective)
-    (manifest, test), score, since = tested, card.metrics[f"test_{name}"], datetime.now(UTC)
-    champion = versions.champion()
-    current = _score(config, versions, champion, test, metric) if champion else None
+    (manifest, test), score, place = tested, card.metrics[f"test_{name}"], versions.place()
+    current = _score(config, versions, place.holder, test, metric) if place.holder else None
     verdict = judge(name, metric.more_is_better, score, current, config.gate.min_gain)
     if verdict.promote:
         claim = Claim(
             score=score,
             sign=1 if metric.more_is_better else -1,
             reason=verdict.reason,
-            over=champion,
+            over=place.holder,
             data=manifest.version,
-            since=since,
+            settled=place.settled,
         )
         holder = versions.promote(version, claim)
         if holder != version:
-            return Verdict(False, f"{verdict.reason}; version {holder}, trained at the same time, is better still")
+            return Verdict(False, f"{verdict.reason}; meanwhile version {holder} took the place")
     return verdict
 
 
