@@ -16,11 +16,11 @@ FILES = sorted([*(TEMPLATE / "src").rglob("*.py"), *(TEMPLATE / "jobs").glob("*.
 
 
 def messages(file: Path) -> Iterator[list[str]]:
-    """The fixed parts of each Problem and Refused that is raised with a text of its own."""
+    """The fixed parts of each Missing, Problem and Refused that is raised with a text of its own."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             name, words = node.exc.func, node.exc.args
-            if isinstance(name, ast.Name) and name.id in {"Problem", "Refused"} and words:
+            if isinstance(name, ast.Name) and name.id in {"Missing", "Problem", "Refused"} and words:
                 parts = [part.value for part in ast.walk(words[0]) if isinstance(part, ast.Constant)]
                 if texts := [plain(part) for part in parts if isinstance(part, str) and len(plain(part)) > 7]:
                     yield texts

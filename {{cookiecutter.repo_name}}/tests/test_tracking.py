@@ -1,3 +1,4 @@
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -6,10 +7,11 @@ from time import monotonic
 
 import pytest
 
+from {{ cookiecutter.src_package_name }} import tracking as module
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.tracking import Tracker
 
-from .conftest import tracker
+from .conftest import tracker, versions
 
 
 @pytest.fixture
@@ -85,3 +87,63 @@ def test_a_rehearsal_leaves_no_run(here: Tracker) -> None:
     before = here.client.search_runs([here.experiment])
     here.rehearse()
     assert len(here.client.search_runs([here.experiment])) == len(before)
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=someone", "-c", "user.email=someone@example.com"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_run_tells_whether_the_code_was_committed(
+    here: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code"
+    (code / "src").mkdir(parents=True)
+    (code / "src/features.py").write_text("one")
+    git(tmp_path, "init", "code")
+    git(code, "add", ".")
+    git(code, "commit", "--message", "one")
+    monkeypatch.setattr(module, "CONF", code / "conf")
+    monkeypatch.delenv("REVISION", raising=False)
+
+    def recorded() -> tuple[str, str]:
+        made = tracker()
+        tags = made.client.get_run(made.create("any")).data.tags
+        return tags["mlflow.source.git.commit"], tags["mlflow.source.git.dirty"]
+
+    commit, dirty = recorded()
+    assert (len(commit), dirty) == (40, "false")
+    (code / "src/features.py").write_text("two")
+    assert recorded() == (commit, "true")
+    git(code, "checkout", ".")
+    (code / "src/new.py").write_text("not added")
+    assert recorded() == (commit, "true")
+
+
+def test_in_an_image_the_commit_is_known_and_nothing_of_the_files(
+    here: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVISION", "0ff1ce0")
+    tags = here.client.get_run(here.create("any")).data.tags
+    assert tags["mlflow.source.git.commit"] == "0ff1ce0"
+    assert "mlflow.source.git.dirty" not in tags
+
+
+def test_a_model_is_recorded_byte_for_byte(trained: Path, tmp_path: Path) -> None:
+    here, made = tracker(), versions()
+    written = made.fetch(made.address, tmp_path / "written")
+    (written / "registered_model_meta").unlink()  # which fetching adds: the name and the version
+    run_id = here.create("any")
+    with here.record(run_id) as run:
+        run.metrics({"measure": 1.5})
+        address = here.log_model(run_id, written)
+    version = made.register(address)
+    fetched = made.fetch(f"models:/{made.name}/{version}", tmp_path / "fetched")
+    names = [path.relative_to(written) for path in written.rglob("*") if path.is_file()]
+    assert Path("MLmodel") in names
+    assert [name for name in names if (fetched / name).read_bytes() != (written / name).read_bytes()] == []
+    [output] = here.client.get_run(run_id).outputs.model_outputs
+    assert address == f"models:/{output.model_id}"
+    model = here.client.get_logged_model(output.model_id)
+    assert (model.source_run_id, model.status, [m.value for m in model.metrics]) == (run_id, "READY", [1.5])
+    assert here.client.get_model_version(made.name, version).run_id == run_id

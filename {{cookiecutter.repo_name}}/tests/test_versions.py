@@ -1,6 +1,6 @@
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,9 +34,17 @@ def rivals(here: Versions) -> list[str]:
     return ["1", *(tracker().client.create_model_version(here.name, source).version for _ in range(2))]
 
 
-def claim(score: float, over: str | None = "1", data: str = "a", age: timedelta = timedelta()) -> Claim:
-    now = datetime.now(UTC)
-    return Claim(score=score, sign=-1, reason=f"loss {score}", over=over, data=data, since=now - age)
+def claim(score: float, over: str | None = "1", data: str = "a", settled: Sequence[str] = ()) -> Claim:
+    return Claim(score=score, sign=-1, reason=f"loss {score}", over=over, data=data, settled=list(settled))
+
+
+def move(here: Versions, version: str) -> None:
+    """Do what a person does in MLflow's pages."""
+    tracker().client.set_registered_model_alias(here.name, here.alias, version)
+
+
+def tags(here: Versions, version: str) -> dict[str, str]:
+    return dict(tracker().client.get_model_version(here.name, version).tags)
 
 
 def say_first(here: Versions, version: str, said: Claim) -> None:
@@ -51,18 +59,16 @@ def test_of_two_trainings_at_the_same_time_the_better_wins(
 ) -> None:
     say_first(here, "3", claim(0.2))
     if moved:
-        tracker().client.set_registered_model_alias(here.name, "champion", "3")
+        move(here, "3")
     assert here.promote("2", claim(ours)) == holder
     assert here.champion() == holder
-    tags = tracker().client.get_model_version(here.name, "2").tags
-    assert tags.get("gave_way_to") == (None if holder == "2" else "3")
-    assert ("promoted_at" in tags) == (holder == "2")
+    assert tags(here, "2").get("gave_way_to") == (None if holder == "2" else "3")
+    assert ("promoted_at" in tags(here, "2")) == (holder == "2")
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        claim(0.01, age=timedelta(days=1)),  # someone has gone back to "1" since
         claim(0.01, data="b"),  # measured on another test split
         claim(0.01, over=None),
     ],
@@ -85,3 +91,85 @@ def test_any_number_of_trainings_agree_on_the_best(here: Versions, rivals: list[
     with ThreadPoolExecutor(len(scores)) as pool:
         list(pool.map(race, [versions() for _ in scores], made, scores))
     assert here.champion() == str(made[3])
+
+
+def test_a_roll_back_is_not_undone_by_an_older_claim(here: Versions, rivals: list[str]) -> None:
+    assert here.promote("2", claim(0.1)) == "2"
+    move(here, "1")
+    place = here.place()
+    assert (place.holder, place.settled) == ("1", ["2"])
+    assert here.promote("3", claim(0.2, settled=place.settled)) == "3"
+    assert here.champion() == "3"
+
+
+def test_nor_by_one_that_settled_while_the_new_version_was_trained(here: Versions, rivals: list[str]) -> None:
+    place = here.place()
+    assert place.settled == []
+    here.promote("2", claim(0.1))
+    move(here, "1")
+    assert here.promote("3", claim(0.2, settled=place.settled)) == "3"
+
+
+def test_trainings_that_know_of_a_roll_back_tell_those_that_do_not(here: Versions, rivals: list[str]) -> None:
+    here.promote("2", claim(0.1))
+    move(here, "1")
+    say_first(here, "3", claim(0.3, settled=here.place().settled))
+    move(here, "3")
+    source = tracker().client.get_model_version(here.name, "1").source
+    late = here.register(source)
+    assert here.promote(late, claim(0.2)) == late
+
+
+def test_what_settled_on_the_way_to_the_champion_stays_a_rival(here: Versions, rivals: list[str]) -> None:
+    here.promote("2", claim(0.1))  # while version 3 was trained, and judged against version 1
+    assert here.promote("3", claim(0.2)) == "2"
+    assert here.champion() == "2"
+    assert here.place().settled == []
+
+
+def test_a_place_that_is_taken_again_and_again_is_given_up(
+    here: Versions, rivals: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say_first(here, "3", claim(0.3))
+    looks = iter(range(100))  # beyond which the test fails, because someone fights for ever
+    monkeypatch.setattr(here, "champion", lambda: str(3 + 0 * next(looks)))
+    assert here.promote("2", claim(0.2)) == "3"
+    assert tags(here, "2")["gave_way_to"] == "3"
+
+
+def test_a_place_given_to_what_cannot_be_compared_is_left_alone(
+    here: Versions, rivals: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank = here._ranked
+
+    def rank_late(mine: Claim) -> list[str]:
+        monkeypatch.setattr(here, "_ranked", rank)  # once is enough
+        move(here, "1")  # by a person, at that very moment
+        return rank(mine)
+
+    monkeypatch.setattr(here, "_ranked", rank_late)
+    assert here.promote("2", claim(0.2)) == "1"
+    assert tags(here, "2")["gave_way_to"] == "1"
+
+
+def test_a_version_tells_what_made_it(here: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVISION", "0ff1ce0")
+    source = tracker().client.get_model_version(here.name, "1").source
+    assert tags(here, here.register(source, {"data": "d1"})) == {"data": "d1", "image": "0ff1ce0"}
+    monkeypatch.setenv("REVISION", "unknown")
+    assert tags(here, here.register(source)) == {}
+
+
+@pytest.mark.parametrize("gone", ["*", "model.onnx"])
+def test_a_version_whose_files_are_gone_is_named_with_the_way_out(here: Versions, trained: Path, gone: str) -> None:
+    source = tracker().client.get_model_version(here.name, "1").source
+    model = tracker().client.get_logged_model(source.removeprefix("models:/"))
+    for file in Path(model.artifact_location).glob(gone):
+        file.unlink()
+    with pytest.raises(Problem, match=rf"models:/{here.name}/1 .* files are gone: .* move the alias champion"):
+        here.load(here.address)
+
+
+def test_a_version_that_there_is_not_is_named(here: Versions) -> None:
+    with pytest.raises(Problem, match=f"there is no models:/{here.name}/9 in sqlite"):
+        here.load(f"models:/{here.name}/9")

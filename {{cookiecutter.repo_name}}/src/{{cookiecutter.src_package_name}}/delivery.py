@@ -3,15 +3,16 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from . import challenger, model, samples, storage
 from .challenger import Challenger
 from .errors import Problem
 from .gate import Verdict
+from .inputs import INPUTS, digest
 from .plan import Plan
 from .tracking import Tracker
-from .versions import Claim, Versions
+from .versions import Claim, Place, Versions
 
 
 def deliver(
@@ -28,7 +29,16 @@ def deliver(
         with TemporaryDirectory() as folder:
             _fit_again(made, planned, address, config, Path(folder))
             address = _record(Path(folder), run_id, tracker, versions)
-    return versions.register(address)
+    return versions.register(address, {**tracker.code, **_origin(planned, config)})
+
+
+def _origin(planned: Plan, config: DictConfig) -> dict[str, str]:
+    """Tag a version with what made it, beside the code: the data, the inputs, and the configuration, which its run has."""
+    return {
+        "data": planned.manifest.version,
+        "inputs": digest(*(f"{name} {made.fingerprint}" for name, made in INPUTS.items())),
+        "configuration": digest(OmegaConf.to_yaml(config, resolve=True, sort_keys=True)),
+    }
 
 
 def _record(folder: Path, run_id: str, tracker: Tracker, versions: Versions) -> str:
@@ -51,18 +61,18 @@ def _fit_again(made: Challenger, planned: Plan, judged: str, config: DictConfig,
 
 
 def promote(
-    version: str, verdict: Verdict, made: Challenger, planned: Plan, *, versions: Versions, over: str | None
+    version: str, verdict: Verdict, made: Challenger, planned: Plan, *, versions: Versions, place: Place
 ) -> Verdict:
     """Let a version become the champion, unless one that was trained at the same time is better."""
     claim = Claim(
         score=made.score,
         sign=1 if planned.objective.best == "high" else -1,
         reason=verdict.reason,
-        over=over,
+        over=place.holder,
         data=planned.manifest.version,
-        since=planned.since,
+        settled=place.settled,
     )
     holder = versions.promote(version, claim)
     if holder == version:
         return verdict
-    return Verdict(False, f"{verdict.reason}; version {holder}, trained at the same time, is better still")
+    return Verdict(False, f"{verdict.reason}; meanwhile version {holder} took the place")

@@ -109,7 +109,7 @@ DIRECT = {Kind.DATE: _days, Kind.TIME: _seconds, Kind.TEXT: _lowered}
 
 def _direct(column: Column) -> Input:
     """Take a column as an input by itself."""
-    fingerprint = _digest(f"the column itself, a {column.kind}")
+    fingerprint = digest(f"the column itself, a {column.kind}")
     return Input(AS_INPUT[column.kind], (column,), DIRECT.get(column.kind, _as_is), fingerprint)
 
 
@@ -127,10 +127,11 @@ def _derived(function: Callable[..., Any]) -> Input:
     if name in COLUMNS:
         raise Problem(f"features.py: {name} is the name of a column already; call the function something else")
     kinds = [f"{column.name}: {column.kind}" for column in taken]
-    return Input(kind, taken, function, _digest(source_of(function), *kinds, kind))
+    return Input(kind, taken, function, digest(source_of(function), *kinds, kind))
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """Give twelve hexadecimal digits that change when any of the texts does."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,6 @@
 """What a training or a search stands on, looked at before anything is fitted or recorded."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ class Plan:
     objective: Metric
     naive: dict[str, float]  # by split and metric, such as test_accuracy
     remarks: list[str]  # on metrics that have no value here
-    since: datetime  # when this was looked at
 
     @property
     def learnt(self) -> list[Any] | None:
@@ -74,7 +72,7 @@ def make(config: DictConfig) -> Plan:
         remarks += [
             naive.undefined(metric, name, truth, learnt) for metric in measured if not np.isfinite(measured[metric])
         ]
-    return Plan(manifest, read, samples, metrics, objective, values, remarks, datetime.now(UTC))
+    return Plan(manifest, read, samples, metrics, objective, values, remarks)
 
 
 def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:

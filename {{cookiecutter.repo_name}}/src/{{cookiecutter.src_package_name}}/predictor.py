@@ -25,6 +25,10 @@ class Seen(BaseModel):
     fingerprint: str
 
 
+class Missing(Problem):
+    """A model's files are not where they should be."""
+
+
 class Card(BaseModel):
     """What a saved model tells about itself."""
 

@@ -33,21 +33,20 @@ class Rival:
         return Against(self.version, metric.measure(test.truth, old), len(test), comparison)
 
 
-def call(versions: Versions, config: DictConfig, planned: Plan) -> Rival | None:
-    """Load the champion; None if there is none yet, or if it is not to be asked.
+def call(versions: Versions, champion: str | None, planned: Plan, config: DictConfig) -> Rival | None:
+    """Load the champion, a version; None if there is none yet, or if it is not to be asked.
 
     Raises Problem if it cannot be loaded, predicts something else, has inputs that today's code does not make, cannot
     be measured by the objective, or was fitted on, or chosen by, all rows of today's test split.
     """
     if config.gate.champion not in ("current", "none"):
         raise Problem(f"gate.champion={config.gate.champion}: it is either current or none")
-    version = None if config.gate.champion == "none" else versions.champion()
-    if version is None:
+    if champion is None or config.gate.champion == "none":
         return None
-    address = f"models:/{versions.name}/{version}"
+    address = f"models:/{versions.name}/{champion}"
     try:
         predictor = _judged(versions, address, list(config.export.trusted))
-        return Rival(version, predictor, _shared(predictor.card, planned))
+        return Rival(champion, predictor, _shared(predictor.card, planned))
     except Problem as problem:
         raise Problem(f"the champion {address} cannot be compared: {problem}; {OTHERWISE}") from problem
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,10 @@ import yaml
 from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.git_utils import get_git_commit
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
 
+from . import CONF
 from .errors import Problem, explain, redacted
 
 for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
@@ -77,13 +81,27 @@ class Tracker:
         found = self.client.get_experiment_by_name(self._experiment)
         return str(found.experiment_id if found else self.client.create_experiment(self._experiment))
 
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """Tags for the code that runs: its commit and, where there is git, whether files differ from it.
+
+        An image has no git to ask: its build tells the commit, and nothing of the files.
+        """
+        if commit := revision():
+            return {MLFLOW_GIT_COMMIT: commit}
+        commit = get_git_commit(str(CONF.parent))
+        if commit is None:
+            return {}
+        command = ["git", "status", "--porcelain", "."]  # of this project, where others share its repository
+        done = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=False)
+        dirty = {} if done.returncode else {MLFLOW_GIT_DIRTY: str(bool(done.stdout)).lower()}
+        return {MLFLOW_GIT_COMMIT: commit, **dirty}
+
     def create(self, name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> str:
         """Create a run, inside another one if there is a parent; returns its id."""
         lineage = {"mlflow.parentRunId": parent} if parent else {}
         job = {"job": os.environ["JOB"]} if os.environ.get("JOB") else {}  # what the cluster calls this pod's work
-        revision = os.environ.get("REVISION", "unknown")  # of the image, in which there is no git to ask
-        commit = {} if revision == "unknown" else {"mlflow.source.git.commit": revision}
-        all_tags = resolve_tags({**commit, **lineage, **job, **(tags or {})})
+        all_tags = resolve_tags({**self.code, **lineage, **job, **(tags or {})})
         return str(self.client.create_run(self.experiment, run_name=name, tags=all_tags).info.run_id)
 
     @contextmanager
@@ -97,12 +115,21 @@ class Tracker:
             yield Run(self.client, run_id)
 
     def log_model(self, run_id: str, folder: Path) -> str:
-        """Record a model that lies in a folder, file by file, with the run that made it; returns its address."""
-        model = self.client.create_logged_model(self.experiment, name="model", source_run_id=run_id)
-        self.client.log_model_artifacts(model.model_id, str(folder))
-        self.client.finalize_logged_model(model.model_id, "READY")
-        self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        return str(model.model_uri)
+        """Record a folder that holds a whole model, byte for byte, as what a run made; returns the model's address.
+
+        The model carries the parameters and measures that the run has by now.
+        """
+        run = self.client.get_run(run_id)
+        made = self.client.create_logged_model(
+            run.info.experiment_id, "model", source_run_id=run_id, params=run.data.params
+        )
+        self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
+        measures = [self.client.get_metric_history(run_id, name)[-1] for name in run.data.metrics]
+        of_model = [Metric(m.key, m.value, m.timestamp, m.step, model_id=made.model_id) for m in measures]
+        self.client.log_batch(run_id, metrics=of_model)
+        self.client.log_model_artifacts(made.model_id, str(folder))
+        self.client.finalize_logged_model(made.model_id, "READY")
+        return f"models:/{made.model_id}"
 
     def abandon(self, run_id: str, reason: str) -> None:
         """End a run whose worker is gone."""
@@ -128,6 +155,29 @@ class Tracker:
                 raise Problem(f"{self.uri} does not give back what was recorded")
         finally:
             self.client.delete_run(run_id)
+
+
+def write_model(folder: Path, model: Any, card: Card, example: Any, trusted: list[str]) -> None:
+    """Write a model, its card and an example of its input to a folder that is not there yet, as MLflow lays it out."""
+    from mlflow.models import infer_signature  # not in mlflow-skinny, which is what the service has
+
+    common: dict[str, Any] = {
+        "signature": infer_signature(example),
+        "input_example": example,
+        "metadata": card.model_dump(),
+        # Spelled out, because MLflow would import the model in a process of its own to find them.
+        "pip_requirements": [f"{package}=={version(package)}" for package in NEEDS[card.format]],
+    }
+    if card.format == "onnx":
+        mlflow.onnx.save_model(model, folder, onnx_execution_providers=["CPUExecutionProvider"], **common)
+    else:
+        mlflow.sklearn.save_model(model, folder, serialization_format="skops", skops_trusted_types=trusted, **common)
+
+
+def revision() -> str | None:
+    """Give the commit that this image was built of, if its build said so."""
+    commit = os.environ.get("REVISION", "unknown")
+    return None if commit == "unknown" else commit
 
 
 def _reach(uri: str) -> None:

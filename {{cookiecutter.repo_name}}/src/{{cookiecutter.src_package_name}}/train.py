@@ -34,7 +34,8 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
     """
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
     planned = plan.make(config)
-    champion = rival.call(versions, config, planned)
+    place = versions.place()
+    champion = rival.call(versions, place.holder, planned, config)
     for remark in planned.remarks:
         print(remark)
     run_id = tracker.create(config.model.name, parent=parent)
@@ -52,9 +53,7 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
         verdict = gate.judge(planned.objective, made.score, planned.score, against, config.gate)
         version = delivery.deliver(made, planned, config, tracker=tracker, versions=versions, promoted=verdict.promote)
         if verdict.promote:
-            verdict = delivery.promote(
-                version, verdict, made, planned, versions=versions, over=champion.version if champion else None
-            )
+            verdict = delivery.promote(version, verdict, made, planned, versions=versions, place=place)
         run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
     return Outcome(run_id, version, made.metrics, planned.naive, verdict)
 

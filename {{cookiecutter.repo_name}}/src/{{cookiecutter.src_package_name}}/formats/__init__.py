@@ -1,6 +1,6 @@
-"""How a model is kept: a module for each format, each with the same four things.
+"""How a model is kept: a module for each format, each with the same five things.
 
-NEEDS names the packages that reading takes, `example` gives inputs as MLflow shows them, `write` keeps a fitted
+FILE is the file that holds the model, NEEDS names the packages that reading takes, `example` gives inputs as MLflow shows them, `write` keeps a fitted
 pipeline in a folder with MLflow's description of it, and `read` gives back what answers. Another format is another
 module here, whose name is what export.format says.
 """
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from ..errors import Problem
 from ..inputs import Tensors
-from ..predictor import Card, Outputs, Predictor
+from ..predictor import Card, Missing, Outputs, Predictor
 
 
 class Reader(Protocol):
@@ -30,6 +30,7 @@ class Reader(Protocol):
 class Format(Protocol):
     """What a module of this package holds."""
 
+    FILE: str
     NEEDS: Sequence[str]
 
     def example(self, inputs: Tensors) -> Any:
@@ -87,9 +88,12 @@ def load(folder: Path, threads: int = 1, trusted: Sequence[str] = ()) -> Predict
     """
     described = folder / "MLmodel"
     if not described.exists():
-        raise Problem(f"{folder} holds no model: there is no MLmodel file in it")
+        raise Missing(f"{folder} holds no model: there is no MLmodel file in it")
     try:
         card = Card.model_validate(yaml.safe_load(described.read_text(encoding="utf-8"))["metadata"])
     except (KeyError, TypeError, ValidationError, yaml.YAMLError):
         raise Problem(f"{folder} holds a model that this code did not train: its MLmodel file has no card") from None
-    return Predictor(card, find(card.format).read(folder, threads, trusted))
+    kept = find(card.format)
+    if not (folder / kept.FILE).exists():
+        raise Missing(f"{folder} holds no model: there is no {kept.FILE} in it")
+    return Predictor(card, kept.read(folder, threads, trusted))
