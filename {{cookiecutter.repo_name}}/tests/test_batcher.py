@@ -1,14 +1,15 @@
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from {{ cookiecutter.src_package_name }}.batcher import Batcher, Full
-from {{ cookiecutter.src_package_name }}.features import Tensors
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE_ROW
+from {{ cookiecutter.src_package_name }}.inputs import Values
 from {{ cookiecutter.src_package_name }}.predictor import Predicted
-from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, Row
+from {{ cookiecutter.src_package_name }}.schema import Row
 
 from .conftest import a_number
 
@@ -22,14 +23,18 @@ class Echo:
         self.go = threading.Event()
         self.calls: list[int] = []
 
-    def predict(self, inputs: Tensors) -> Predicted:
-        self.calls.append(len(inputs[a_number()]))
+    def predict(self, columns: Mapping[str, Values]) -> Predicted:
+        self.calls.append(len(columns[a_number()]))
         assert self.go.wait(TIMEOUT)
-        return Predicted(inputs[a_number()][:, 0])
+        return Predicted(np.array(columns[a_number()]))
 
 
 def some(values: Sequence[float]) -> list[Row]:
-    return [Row(**(EXAMPLE | {a_number(): value})) for value in values]
+    return [row(value) for value in values]
+
+
+def row(value: float | None) -> Row:
+    return EXAMPLE_ROW.model_copy(update={COLUMNS[a_number()].field: value})
 
 
 async def started(echo: Echo, calls: int) -> None:
@@ -48,8 +53,8 @@ def test_what_waits_is_answered_in_one_call_and_in_order() -> None:
         return [await first, *[await other for other in others]]
 
     echo = Echo()
-    said = asyncio.run(asyncio.wait_for(scenario(echo), TIMEOUT))
-    assert [part.values.tolist() for part in said] == [[1], [2, 3], [4], [5, 6, 7]]
+    predicted = asyncio.run(asyncio.wait_for(scenario(echo), TIMEOUT))
+    assert [part.values.tolist() for part in predicted] == [[1], [2, 3], [4], [5, 6, 7]]
     assert echo.calls == [1, 6]
 
 
@@ -98,16 +103,15 @@ def test_the_event_loop_goes_on_while_the_model_works() -> None:
 
 def test_an_error_belongs_to_its_requests_alone() -> None:
     class Broken(Echo):
-        def predict(self, inputs: Tensors) -> Predicted:
-            if np.isnan(inputs[a_number()]).any():
+        def predict(self, columns: Mapping[str, Values]) -> Predicted:
+            if None in columns[a_number()]:
                 raise ValueError("broken")
-            return Predicted(inputs[a_number()][:, 0])
+            return Predicted(np.array(columns[a_number()]))
 
     async def scenario() -> list[float]:
         batcher = Batcher(Broken(), bound=10, batch=1)
-        bad = Row.model_construct(**(EXAMPLE | {a_number(): None}))
         with pytest.raises(ValueError, match="broken"):
-            await batcher.predict([bad])
+            await batcher.predict([row(None)])
         return (await batcher.predict(some([2]))).values.tolist()
 
     assert asyncio.run(asyncio.wait_for(scenario(), TIMEOUT)) == [2]

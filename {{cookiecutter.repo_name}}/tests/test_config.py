@@ -1,8 +1,9 @@
 import pytest
 
 from {{ cookiecutter.src_package_name }} import CONF
-from {{ cookiecutter.src_package_name }}.model import build, objective
-from {{ cookiecutter.src_package_name }}.schema import TASK
+from {{ cookiecutter.src_package_name }}.columns import TASK
+from {{ cookiecutter.src_package_name }}.metrics import METRICS
+from {{ cookiecutter.src_package_name }}.model import build
 from {{ cookiecutter.src_package_name }}.settings import Settings
 
 from .conftest import configure
@@ -18,11 +19,11 @@ def test_every_command_has_a_configuration(verb: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_can_be_built(model: str) -> None:
-    config = configure("train", f"model={model}").model
-    assert config.name == model
-    if TASK in config.estimator:
+    config = configure("train", f"model={model}")
+    assert config.model.name == model
+    if TASK in config.model.estimator:
         params = build(config, seed=0)[-1].get_params()
-        assert params.items() >= dict(config.params).items()
+        assert params.items() >= dict(config.model.params).items()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -37,8 +38,8 @@ def test_a_search_space_names_parameters_of_its_model(model: str) -> None:
 
 
 def test_the_objective_is_known() -> None:
-    name, _ = objective(configure("train").objective)
-    assert name
+    objective = configure("train").objective
+    assert all(objective[task] in METRICS[task] for task in METRICS)
 
 
 def test_the_service_reads_its_file_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.src_package_name }} import doctor
-from {{ cookiecutter.src_package_name }}.schema import TARGET
+from {{ cookiecutter.src_package_name }}.columns import TARGET
 
 from .conftest import ROOT, rewrite
 

@@ -6,10 +6,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from {{ cookiecutter.src_package_name }} import infer as module
+from {{ cookiecutter.src_package_name }}.columns import EXAMPLE, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.infer import State, infer
 from {{ cookiecutter.src_package_name }}.predictor import Predictor
-from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, TASK
 
 from .conftest import a_number, configure, versions
 

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from {{ cookiecutter.src_package_name }} import CONF, cli
-from {{ cookiecutter.src_package_name }}.schema import EXAMPLE
+from {{ cookiecutter.src_package_name }}.columns import EXAMPLE
 
 from .conftest import QUICK, ROOT
 

@@ -3,7 +3,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.features import Tensors, tensors
+from {{ cookiecutter.src_package_name }}.inputs import INPUTS, Values
 from {{ cookiecutter.src_package_name }}.predictor import Loaded, Predicted, Predictor
-from {{ cookiecutter.src_package_name }}.schema import EXAMPLE, FEATURES, TASK, Row
+from {{ cookiecutter.src_package_name }}.schema import Row
 from {{ cookiecutter.src_package_name }}.serve import create_app, fetch
 from {{ cookiecutter.src_package_name }}.settings import Settings
 
@@ -57,28 +58,28 @@ def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
 
 
 def test_many_rows_are_answered_in_order(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:
-    body = tables["test"].select(list(FEATURES)).head(50).to_dicts()
+    body = tables["test"].select(list(COLUMNS)).head(50).to_dicts()
     together = client.post("/predict", json={"rows": body}).json()["predictions"]
     alone = [client.post("/predict", json={"rows": [row]}).json()["predictions"][0] for row in body]
     assert [item["prediction"] for item in together] == values(alone)
 
 
 def test_the_service_says_what_the_model_says(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:
-    body = tables["test"].select(list(FEATURES)).head(50)
-    said = fetch(Settings()).predictor.predict(tensors(body.to_dict(as_series=False)))
+    body = tables["test"].select(list(COLUMNS)).head(50)
+    said = fetch(Settings()).predictor.predict(body.to_dict(as_series=False))
     served = client.post("/predict", json={"rows": body.to_dicts()}).json()["predictions"]
     assert values(served) == said.values.tolist()
 
 
 def test_a_missing_value_is_no_mistake_where_the_schema_allows_it(client: TestClient) -> None:
-    optional = [name for name, field in Row.model_fields.items() if not field.is_required()]
+    optional = [name for name, column in COLUMNS.items() if column.optional]
     if not optional:
         pytest.skip("the schema allows none")
     assert client.post("/predict", json=rows(dict.fromkeys(optional))).status_code == 200
 
 
 def test_an_unknown_category_is_met_as_in_training(client: TestClient) -> None:
-    open_text = [name for name, field in Row.model_fields.items() if field.annotation is str]
+    open_text = [name for name, column in COLUMNS.items() if Row.model_fields[column.field].annotation is str]
     if not open_text:
         pytest.skip("the schema has no open category")
     assert client.post("/predict", json=rows({open_text[0]: "nowhere yet"})).status_code == 200
@@ -124,7 +125,8 @@ def test_probes_and_measures(client: TestClient) -> None:
 def test_the_model_is_described(client: TestClient) -> None:
     described = client.get("/model").json()
     assert described["version"] == "1"
-    assert described["card"]["features"] == FEATURES
+    assert described["card"]["columns"] == {name: column.kind for name, column in COLUMNS.items()}
+    assert set(described["card"]["inputs"]) == set(INPUTS)
     assert any(name.startswith("test_") for name in described["card"]["metrics"])
 
 
@@ -163,10 +165,10 @@ class Slow:
         self.called, self.go = threading.Event(), threading.Event()
         self.go.set()
 
-    def predict(self, inputs: Tensors) -> Predicted:
+    def predict(self, columns: Mapping[str, Values]) -> Predicted:
         self.called.set()
         assert self.go.wait(20)
-        return self._predictor.predict(inputs)
+        return self._predictor.predict(columns)
 
 
 @pytest.fixture

@@ -1,28 +1,52 @@
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
 from sys import executable
 from time import sleep
+from typing import Any
 
 import optuna
 import pytest
+from omegaconf import DictConfig
 from optuna.trial import TrialState
 
+from {{ cookiecutter.src_package_name }} import plan
 from {{ cookiecutter.src_package_name }} import study as shared
 from {{ cookiecutter.src_package_name }} import tune as module
+from {{ cookiecutter.src_package_name }}.columns import TASK
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.inputs import INPUTS
+from {{ cookiecutter.src_package_name }}.metrics import METRICS
+from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.study import DONE
 from {{ cookiecutter.src_package_name }}.train import Outcome
-from {{ cookiecutter.src_package_name }}.tune import tune
+from {{ cookiecutter.src_package_name }}.tune import identity, study_name, tune
 
 from .conftest import QUICK, ROOT, configure, tracker
+
+# Of the quickest model, and not what it is searched by.
+PARAMETER = {"logistic": "C", "ridge": "alpha"}[QUICK]
+OTHER_OBJECTIVE = {"classification": "accuracy", "regression": "mae"}[TASK]
+
+
+@pytest.fixture(autouse=True)
+def quickly(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures, which test_plots.py looks at."""
+    monkeypatch.setattr(module, "_draw", lambda *_: None)
 
 
 def run_study(*overrides: str) -> tuple[Outcome | None, optuna.Study]:
     config = configure("tune", f"model={QUICK}", *overrides)
     outcome = tune(config, tracker())
-    study = optuna.load_study(study_name=config.study.name, storage=shared.meet(config.study.storage))
-    return outcome, study
+    return outcome, load(config)
+
+
+def load(config: DictConfig) -> optuna.Study:
+    name = study_name(config, plan.make(config))
+    return optuna.load_study(study_name=name, storage=shared.meet(config.study.storage))
 
 
 def children(study: optuna.Study) -> list[str]:
@@ -39,7 +63,7 @@ def test_every_trial_is_a_run_inside_the_study(trained: Path, monkeypatch: pytes
     parent = tracker().client.get_run(study.user_attrs["run_id"])
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["best"] == study.best_value
-    objective, _ = module.model.objective(configure("tune").objective)
+    objective = configure("tune").objective[TASK]
     assert outcome.metrics[f"valid_{objective}"] == pytest.approx(study.best_value)
 
 
@@ -50,11 +74,81 @@ def test_a_study_goes_on_where_it_stopped(trained: Path) -> None:
     assert children(study).count(QUICK) == 2
 
 
-def test_a_finished_study_is_not_concluded_twice(trained: Path) -> None:
+def test_a_finished_study_is_not_concluded_twice_and_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_study("study.trials=2")
     outcome, study = run_study("study.trials=2")
     assert outcome is None
     assert len(study.trials) == 2
+    assert "nothing left to do for this worker: study.trials=2 are done" in capsys.readouterr().out
+
+
+def test_a_worker_whose_time_is_over_says_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome, _ = run_study("study.trials=2", "study.timeout=1e-9")
+    assert outcome is None
+    assert "study.timeout=1e-09 is over with 0 of 2 trials" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ([f"objective.{TASK}={OTHER_OBJECTIVE}"], ["objective"]),
+        ([f"++model.params.{PARAMETER}=0.5"], ["model"]),
+        ([f"++model.space.{PARAMETER}.high=50"], ["space"]),
+        (["inputs.number.impute.strategy=mean"], ["steps"]),
+        (["folds=2"], ["folds"]),
+        (["study.trials=7", "gate.min_gain=1", "study.patience=1"], []),
+    ],
+)
+def test_a_study_is_another_one_if_its_trials_cannot_be_compared(
+    planned: Plan, change: list[str], differs: list[str]
+) -> None:
+    config = configure("tune", f"model={QUICK}", *change)
+    chosen = replace(planned, objective=METRICS[TASK][config.objective[TASK]])
+    one, other = identity(configure("tune", f"model={QUICK}"), planned), identity(config, chosen)
+    assert [name for name in one if one[name] != other[name]] == differs
+    assert (study_name(configure("tune", f"model={QUICK}"), planned) == study_name(config, chosen)) is not bool(differs)
+
+
+def test_a_study_is_another_one_on_other_data_or_features(planned: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configure("tune", f"model={QUICK}")
+    before = study_name(config, planned)
+    newer = replace(planned, manifest=planned.manifest.model_copy(update={"version": "another"}))
+    assert study_name(config, newer) != before
+    name = next(iter(INPUTS))
+    monkeypatch.setitem(INPUTS, name, replace(INPUTS[name], fingerprint="another"))
+    assert study_name(config, planned) != before
+
+
+def test_another_study_is_said_in_a_line(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, first = run_study("study.trials=1")
+    assert "another study" not in capsys.readouterr().out
+    _, second = run_study("study.trials=1", f"objective.{TASK}={OTHER_OBJECTIVE}")
+    assert (
+        f"{second.study_name} is another study than {first.study_name}: changed objective\n" in capsys.readouterr().out
+    )
+    assert first.direction == (optuna.study.StudyDirection.MINIMIZE)
+    assert len(second.trials) == 1
+
+
+def test_a_trial_without_a_value_fails_and_the_search_goes_on(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, calls = module._measured, []
+
+    def undefined_at_first(*values: Any) -> dict[str, float]:
+        calls.append(values)
+        return {} if len(calls) == 1 else measured(*values)
+
+    monkeypatch.setattr(module, "_measured", undefined_at_first)
+    _, study = run_study("study.trials=2")
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    failed = tracker().client.get_run(study.trials[0].user_attrs["run_id"])
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["failed"] == f"{configure('tune').objective[TASK]} is no number"
+
+
+def test_a_search_that_only_fails_ends_with_the_reason(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_measured", lambda *_: {f"valid_{name}": math.nan for name in METRICS[TASK]})
+    with pytest.raises(Problem, match=r"3 trials of \S+ failed, and 0 succeeded: \w+ is no number for what trial 2"):
+        run_study("study.trials=3")
 
 
 def test_poor_trials_are_stopped_early(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +234,7 @@ def test_workers_share_the_trials(trained: Path) -> None:
     with ThreadPoolExecutor() as pool:
         said = list(pool.map(work, range(2)))
     config = configure("tune", f"model={QUICK}")
-    study = optuna.load_study(study_name=config.study.name, storage=shared.meet(config.study.storage))
+    study = load(config)
     assert len(study.get_trials(states=DONE)) == 6
     assert ["version 2" in text for text in said].count(True) == 1
 
