@@ -41,7 +41,8 @@ def search(project: Path, storage: str, workers: int) -> float:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trials = optuna.load_study(study_name=f"by-{workers}", storage=storage).trials
+    (name,) = [name for name in optuna.get_all_study_names(storage) if name.startswith(f"by-{workers}-")]
+    trials = optuna.load_study(study_name=name, storage=storage).trials
     starts = [trial.datetime_start.timestamp() for trial in trials if trial.datetime_start and trial.params]
     ends = [trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete and trial.params]
     assert len(ends) == TRIALS

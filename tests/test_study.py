@@ -59,12 +59,13 @@ def search(site: Callable[[str], Site], tmp_path_factory: pytest.TempPathFactory
 
 
 def _joined(storage: str) -> optuna.Study:
+    """Find the study, whose name goes on with a hash of what is searched."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        try:
-            return optuna.load_study(study_name="shared", storage=storage)
-        except KeyError:
-            time.sleep(0.1)
+        for name in optuna.get_all_study_names(storage):
+            if name.startswith("shared-"):
+                return optuna.load_study(study_name=name, storage=storage)
+        time.sleep(0.1)
     raise TimeoutError("no worker made the study")
 
 
@@ -146,7 +147,9 @@ def test_of_trainings_that_race_the_best_is_champion(search: Search) -> None:
         lines = training.said.splitlines()
         version = re.search(r"version (\d+): ", lines[-1])
         assert version
-        losses[version[1]] = next(float(line.split()[-1]) for line in lines if line.startswith("log_loss"))
+        loss = re.search(r"^log_loss .* test (\S+)", training.said, re.M)
+        assert loss
+        losses[version[1]] = float(loss[1])
     name = search.site.project.name
     alias = search.site.tracking.ask("GET", "registered-models/alias", name=name, alias="champion")
     champion = alias["model_version"]["version"]

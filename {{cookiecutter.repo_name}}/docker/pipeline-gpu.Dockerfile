@@ -5,9 +5,10 @@ ARG BASE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
 
 FROM ${BASE} AS python
 # Ubuntu's own Python, of the release that the base image is: its version moves with the security fixes only.
+# LightGBM takes its threads from libgomp1.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3 python3-venv \
+ && apt-get install --yes --no-install-recommends libgomp1 python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
 FROM python AS environment

@@ -18,6 +18,11 @@ COPY src src
 RUN python3 -m compileall -q src
 
 FROM ${BASE}
+# LightGBM's threads, which its wheel takes from the system. Whatever the base's release has of it will do.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
 ARG UID=10001
 RUN groupadd --gid "${UID}" app && useradd --uid "${UID}" --gid "${UID}" --no-create-home --home-dir /tmp app

@@ -15,10 +15,10 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
     --requirement /requirements/dev.txt --requirement /requirements/storage.txt --requirement /requirements/workspace.txt
 
 FROM ${BASE}
-# Whatever the base's release has of these will do.
+# Whatever the base's release has of these will do. LightGBM takes its threads from libgomp1.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates git less make openssh-client \
+ && apt-get install --yes --no-install-recommends ca-certificates git less libgomp1 make openssh-client \
  && rm -rf /var/lib/apt/lists/*
 # The same number as in jobs/: a cluster that forbids root wants a number, not a name.
 ARG UID=10001
