@@ -65,7 +65,18 @@ class Example(Row):
     weight: Annotated[float, ASIDE]
 '''
 
-# A split's own page shows these as settings of conf/data/table.yaml.
+RETURNED = """
+class Example(Row):
+    returned: bool
+"""
+STRAINS = """
+class Example(Row):
+    strain: Annotated[str, Field(min_length=1)]
+"""
+
+# What pages say in words, or on a page of its own.
+BOOLEAN = Block("python", SCHEMA, RETURNED)
+CLASSES = Block("python", SCHEMA, STRAINS)
 TIME = Block("yaml", "conf/data/table.yaml", "split: {time: {column: seen_on}}")
 GROUP = Block("yaml", "conf/data/table.yaml", "split: {by: [colony]}")
 
@@ -78,7 +89,7 @@ class Change:
     section: str
     files: int
     shows: str  # in what prepare, train and the service print
-    sightings: bool = False  # whether it takes the table above instead of the penguins
+    schema: str = ""  # of the table above, if it takes that instead of the penguins
     edits: tuple[Block, ...] = ()  # where no section shows them
 
     def __str__(self) -> str:
@@ -87,27 +98,27 @@ class Change:
 
 DAILY = [
     Change("add-feature", "A ratio and a logarithm", 1, '"bill_ratio"'),
-    Change("add-feature", "A column called class", 1, '"class"', sightings=True),
+    Change("add-feature", "A column called class", 1, '"class"', SIGHTING),
     Change("add-model", "Stacking", 1, "log_loss"),
     Change("add-metric", "A metric of your own", 2, r"promoted to champion: costs \d"),
-    Change("add-metric", "A threshold", 2, '"threshold": ?0.3', sightings=True),
-    Change("split", "A time split", 1, "split by seen_on", sightings=True, edits=(TIME,)),
+    Change("add-metric", "A threshold", 1, '"threshold": ?0.3', SIGHTING + RETURNED),
+    Change("split", "A time split", 1, "split by seen_on", SIGHTING, (TIME,)),
 ]
 NIGHTLY = [
-    Change("add-feature", "Parts of a date", 1, '"weekday"', sightings=True),
+    Change("add-feature", "Parts of a date", 1, '"weekday"', SIGHTING),
     Change("add-feature", "Target encoding", 1, "log_loss"),
-    Change("add-feature", "A boolean target", 1, '"prediction": ?(true|false)', sightings=True),
-    Change("add-feature", "Many classes", 1, "20, the rarest", sightings=True),
+    Change("yours", "A boolean target", 1, '"prediction": ?(true|false)', SIGHTING, (BOOLEAN,)),
+    Change("yours", "Twenty classes", 1, "20, the rarest: strain 0", SIGHTING, (CLASSES,)),
     Change("add-model", "XGBoost and LightGBM", 0, "log_loss"),
     Change("add-model", "Early stopping", 0, "log_loss"),
     Change("add-model", "Class weights", 0, "log_loss"),
-    Change("add-model", "A weight column", 0, "rmse", sightings=True),
-    Change("add-model", "The logarithm of a target", 1, "rmse", sightings=True),
-    Change("add-model", "Quantiles", 1, "promoted to champion: mae", sightings=True),
+    Change("add-model", "A weight column", 0, "rmse", SIGHTING),
+    Change("add-model", "The logarithm of a target", 1, "rmse", SIGHTING),
+    Change("add-metric", "Quantiles", 2, "promoted to champion: pinball", SIGHTING),
     Change("add-model", "What ONNX has no form for", 1, '"format": ?"skops"'),
     Change("trust", "Cross-validation", 0, "log_loss"),
     Change("trust", "A final fit", 0, '"judged": ?"models:/'),
-    Change("split", "A group split", 1, "groups (train/valid/test)", sightings=True, edits=(GROUP,)),
+    Change("split", "A group split", 1, r"groups \(train/valid/test\)", SIGHTING, (GROUP,)),
 ]
 
 
@@ -124,9 +135,7 @@ def hidden(fence: re.Match[str]) -> str:
 
 
 def edit(file: Path, code: str) -> None:
-    """Do with a file what a person does with a block that is named after it: settings and definitions take the place
-    of those of their names, and what is new is added.
-    """
+    """Do with a file what a person does with a block of its name: change what is there, and add what is new."""
     if not file.exists():
         file.write_text(code, encoding="utf-8")
     elif file.suffix == ".yaml":
@@ -139,16 +148,16 @@ def edit(file: Path, code: str) -> None:
 
 
 def defined(text: str, new: ast.stmt, code: str) -> str:
-    """A module's text with one definition more, or another one."""
+    """A module's text with one definition more, or another one; a list comes last, behind the functions in it."""
     lines = text.splitlines(keepends=True)
     body = ast.parse(text).body
     if isinstance(new, ast.Import | ast.ImportFrom):
         first = next(node for node in body if isinstance(node, ast.Import | ast.ImportFrom))
         return "".join([*lines[: first.lineno - 1], f"{code}\n", *lines[first.lineno - 1 :]])
     code = "".join(f"@{ast.unparse(mark)}\n" for mark in getattr(new, "decorator_list", [])) + code
-    for node in body:
-        if name(node) == name(new):
-            return "".join([*lines[: node.lineno - 1], f"{code}\n", *lines[node.end_lineno :]])
+    for node in (node for node in body if name(node) == name(new)):
+        before, after = "".join(lines[: node.lineno - 1]), "".join(lines[node.end_lineno :])
+        return f"{before}{code}\n{after}" if isinstance(new, ast.ClassDef) else f"{before}{after}\n\n{code}\n"
     return f"{text}\n\n{code}\n"
 
 
@@ -186,9 +195,9 @@ def test_a_change_of_the_guide_goes_from_raw_file_to_answer(change: Change, work
     project = workspace.project
     held = list(change.edits) or section((project / f"docs/guide/{change.page}.md").read_text(), change.section)
     edits = [block for block in held if TITLED.match(block.title)]
-    if change.sightings:
+    if change.schema:
         assert workspace.run("python", "-c", SIGHTINGS).returncode == 0
-        edit(project / SCHEMA, SIGHTING)
+        edit(project / SCHEMA, change.schema)
     for block in edits:
         edit(project / block.title, block.code)
     assert len({block.title for block in edits}) == change.files
@@ -230,11 +239,10 @@ def example(workspace: Workspace) -> str:
 
 def test_what_a_block_defines_takes_the_place_of_what_has_its_name(tmp_path: Path) -> None:
     code = tmp_path / "a.py"
-    code.write_text('"""Doc."""\n\nimport os\n\nA: int = 1\n\n\ndef b() -> None:\n    """Old."""\n')
-    edit(code, "import re\n\n\n@mark(1)\ndef c() -> None:\n    pass\n\n\nA = 2\n")
-    assert code.read_text() == (
-        '"""Doc."""\n\nimport re\nimport os\n\nA = 2\n\n\ndef b() -> None:\n    """Old."""\n'
-        "\n\n@mark(1)\ndef c() -> None:\n    pass\n"
+    code.write_text('"""Doc."""\nimport os\nA: int = 1\nclass B: ...\nclass C(B): ...\n')
+    edit(code, "import re\n@mark(1)\ndef d(): ...\nclass B:\n    b = 1\nA = 2\n")
+    assert re.sub("\n+", "\n", code.read_text()) == (
+        '"""Doc."""\nimport re\nimport os\nclass B:\n    b = 1\nclass C(B): ...\n@mark(1)\ndef d(): ...\nA = 2\n'
     )
     settings = tmp_path / "a.yaml"
     settings.write_text("a: {b: 1, c: 2}\nd: 3\n")
