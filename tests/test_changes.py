@@ -40,6 +40,7 @@ table.with_columns(
     pl.Series("returned", flipper + random.normal(0, 3, rows) > 200),
     pl.Series("strain", [f"strain {number}" for number in strains]),
     pl.Series("class", np.where(flipper > 200, "large", "small")),
+    pl.col("bill_depth_mm").alias("Bill depth (mm)"),
 ).write_csv("data/raw/penguins.csv")
 """
 SIGHTING = '''
@@ -98,7 +99,7 @@ class Change:
 
 DAILY = [
     Change("add-feature", "A ratio and a logarithm", 1, '"bill_ratio"'),
-    Change("add-feature", "A column called class", 1, '"class"', SIGHTING),
+    Change("add-feature", "A column called class", 1, r'"Bill depth \(mm\)"', SIGHTING),
     Change("add-model", "Stacking", 1, "log_loss"),
     Change("add-metric", "A metric of your own", 2, r"promoted to champion: costs \d"),
     Change("add-metric", "A threshold", 1, '"threshold": ?0.3', SIGHTING + RETURNED),
