@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig, OmegaConf
 
-from . import challenger, model, samples, storage
+from . import challenger, formats, model, samples, storage
 from .challenger import Challenger
 from .errors import Problem
 from .gate import Verdict
@@ -23,12 +23,12 @@ def deliver(
     The twin is fitted in the same way on all rows; the judged one is recorded beside it, to be compared with later.
     Returns the version.
     """
-    run_id = made.card.run_id
-    address = _record(made.folder, run_id, tracker, versions)
+    run_id, file = made.card.run_id, formats.find(made.card.format).FILE
+    address = _record(made.folder, file, run_id, tracker, versions)
     if config.final_fit and promoted:
         with TemporaryDirectory() as folder:
             _fit_again(made, planned, address, config, Path(folder))
-            address = _record(Path(folder), run_id, tracker, versions)
+            address = _record(Path(folder), file, run_id, tracker, versions)
     return versions.register(address, {**tracker.code, **_origin(planned, config)})
 
 
@@ -41,14 +41,13 @@ def _origin(planned: Plan, config: DictConfig) -> dict[str, str]:
     }
 
 
-def _record(folder: Path, run_id: str, tracker: Tracker, versions: Versions) -> str:
+def _record(folder: Path, file: str, run_id: str, tracker: Tracker, versions: Versions) -> str:
     """Record a kept model with its run; returns its address. Raises Problem if it does not come back as it is here."""
     address = tracker.log_model(run_id, folder)
     with TemporaryDirectory() as scratch:
         back = versions.fetch(address, Path(scratch))
-        for file in sorted(folder.glob("model.*")):
-            if storage.digest(back / file.name) != storage.digest(file):
-                raise Problem(f"{address} does not give {file.name} back as recorded: is MLflow's store in order?")
+        if storage.digest(back / file) != storage.digest(folder / file):
+            raise Problem(f"{address} does not give {file} back as recorded: is MLflow's store in order?")
     return address
 
 

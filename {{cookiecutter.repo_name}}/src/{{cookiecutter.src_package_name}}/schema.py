@@ -1,7 +1,8 @@
 """One row and its target: the only description of the data.
 
 prepare checks raw files against it, serve checks requests, infer checks inboxes. For another table, replace the fields
-of Row and Example. A column whose name is no Python name has an alias: Annotated[float, Field(alias="Bill length")].
+of Row and Example. A column whose name is no Python name has an alias: Annotated[float, Field(alias="Bill length")] or,
+where a value may be missing, Annotated[float | None, Field(alias="Bill length")] = None.
 """
 
 from typing import Annotated, Literal

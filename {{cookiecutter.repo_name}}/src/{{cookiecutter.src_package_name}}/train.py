@@ -18,7 +18,7 @@ from .versions import Versions
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a training: measures by split and metric, such as test_accuracy, and the verdict on them."""
+    """What came of a training: measures by split or folds and metric, such as test_accuracy, and the verdict."""
 
     run_id: str
     version: str
@@ -43,8 +43,8 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
     with tracker.record(run_id) as run, tempfile.TemporaryDirectory() as folder:
         run.configuration(resolved(config))
         run.text(planned.manifest.model_dump_json(indent=2), "data/manifest.json")
-        if config.folds:
-            run.metrics(cross_validated(planned, config))
+        folds = cross_validated(planned, config) if config.folds else {}
+        run.metrics(folds)
         made = challenger.make(planned, config, run_id, Path(folder))
         run.metrics({**made.metrics, **planned.naive_metrics, "export_difference": made.difference})
         for name, figure in plots.draw(made, planned, config.seed):
@@ -55,7 +55,7 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
         if verdict.promote:
             verdict = delivery.promote(version, verdict, made, planned, versions=versions, place=place)
         run.tag(version=version, promoted=str(verdict.promote).lower(), verdict=verdict.reason)
-    return Outcome(run_id, version, made.metrics, planned.naive, verdict)
+    return Outcome(run_id, version, made.metrics | folds, planned.naive, verdict)
 
 
 @command("train")
@@ -68,7 +68,7 @@ def report(outcome: Outcome, config: DictConfig) -> None:
     """Print the measures, the naive answer's in brackets, and the verdict."""
     for name in METRICS[TASK]:
         cells = [_cell(outcome, f"{split}_{name}") for split in ("valid", "test")]
-        print(f"{name:18} valid {cells[0]}   test {cells[1]}")
+        print(f"{name:18} valid {cells[0]}   test {cells[1]}{_folds(outcome, name)}")
     alias = config.tracking.alias
     done = f"promoted to {alias}" if outcome.verdict.promote else f"kept, not promoted to {alias}"
     print(f"{config.tracking.model} version {outcome.version}: {done}: {outcome.verdict.reason}")
@@ -77,6 +77,12 @@ def report(outcome: Outcome, config: DictConfig) -> None:
 def _cell(outcome: Outcome, name: str) -> str:
     value, naive = outcome.metrics.get(name), outcome.naive.get(name)
     return "-" if value is None else f"{value:.4f} (naive {'-' if naive is None else f'{naive:.4f}'})"
+
+
+def _folds(outcome: Outcome, name: str) -> str:
+    """Give mean and standard deviation over folds, where there were any."""
+    mean, deviation = (outcome.metrics.get(f"folds_{name}{part}") for part in ("", "_deviation"))
+    return "" if mean is None else f"   folds {mean:.4f} ± {deviation:.4f}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How a model is kept: a module for each format, each with the same five things.
 
-FILE is the file that holds the model, NEEDS names the packages that reading takes, `example` gives inputs as MLflow shows them, `write` keeps a fitted
-pipeline in a folder with MLflow's description of it, and `read` gives back what answers. Another format is another
-module here, whose name is what export.format says.
+FILE is the name of the model's file, NEEDS the packages that reading it takes; `example` gives inputs as MLflow shows
+them, `write` keeps a fitted pipeline in a folder with MLflow's description of it, and `read` gives back what answers.
+Another format is another module here, whose name is what export.format says.
 """
 
 import pkgutil
