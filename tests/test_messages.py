@@ -82,7 +82,7 @@ def test_no_message_is_made_up(project: Path) -> None:
     ] == []
 
 
-SPEAK = ["src/*/*.py", "jobs/*.py", "jobs/submit.sh", "Makefile"]
+SPEAK = ["src/**/*.py", "jobs/*.py", "jobs/submit.sh", "Makefile"]
 
 
 def literals(path: Path) -> Iterator[str]:

@@ -60,11 +60,6 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 def _column(place: str, field: str, info: FieldInfo) -> Column:
     leaves = list(_leaves(info.rebuild_annotation()))
     optional = NoneType in get_args(info.annotation)
-    if optional and any(isinstance(mark, FieldInfo) and mark.alias for mark in _inner_marks(info.annotation)):
-        raise Problem(
-            f"schema.py: the alias of {place}.{field} has no effect inside of `| None`; "
-            "write Annotated[… | None, Field(alias=…)] = None"
-        )
     marks = [leaf for leaf in leaves if isinstance(leaf, Kind)]
     types = {_type(leaf) for leaf in leaves if not isinstance(leaf, Kind) and leaf != ASIDE}
     if types == {int, float}:
@@ -83,18 +78,10 @@ def _column(place: str, field: str, info: FieldInfo) -> Column:
     return Column(info.alias or field, field, kind, marks[-1] if marks else held, ASIDE not in leaves, optional)
 
 
-<<<<<<< HEAD
 def _hides_alias(annotation: Any) -> bool:
     """Say whether an alias stands at a part of a type, where Pydantic passes over it."""
     parts = get_args(annotation)
     return any(part.alias is not None if isinstance(part, FieldInfo) else _hides_alias(part) for part in parts)
-=======
-def _inner_marks(annotation: Any) -> Iterator[Any]:
-    """List what stands beside the types that a union is made of, where Pydantic looks for rules and not for a name."""
-    for part in get_args(annotation):
-        if get_origin(part) is Annotated:
-            yield from get_args(part)[1:]
->>>>>>> changes
 
 
 def _type(leaf: Any) -> Any:

@@ -33,7 +33,7 @@ def deliver(
 
 
 def _origin(planned: Plan, config: DictConfig) -> dict[str, str]:
-    """Tag a version with what made it, beside the code: the data, the inputs, and the configuration, which its run has."""
+    """Tag a version with what made it beside the code: data, inputs, and the configuration that its run has."""
     return {
         "data": planned.manifest.version,
         "inputs": digest(*(f"{name} {made.fingerprint}" for name, made in INPUTS.items())),

@@ -157,23 +157,6 @@ class Tracker:
             self.client.delete_run(run_id)
 
 
-def write_model(folder: Path, model: Any, card: Card, example: Any, trusted: list[str]) -> None:
-    """Write a model, its card and an example of its input to a folder that is not there yet, as MLflow lays it out."""
-    from mlflow.models import infer_signature  # not in mlflow-skinny, which is what the service has
-
-    common: dict[str, Any] = {
-        "signature": infer_signature(example),
-        "input_example": example,
-        "metadata": card.model_dump(),
-        # Spelled out, because MLflow would import the model in a process of its own to find them.
-        "pip_requirements": [f"{package}=={version(package)}" for package in NEEDS[card.format]],
-    }
-    if card.format == "onnx":
-        mlflow.onnx.save_model(model, folder, onnx_execution_providers=["CPUExecutionProvider"], **common)
-    else:
-        mlflow.sklearn.save_model(model, folder, serialization_format="skops", skops_trusted_types=trusted, **common)
-
-
 def revision() -> str | None:
     """Give the commit that this image was built of, if its build said so."""
     commit = os.environ.get("REVISION", "unknown")
