@@ -416,7 +416,9 @@ NAMES = [
     "a-b",
     "label",
     "probabilities",
-    "of_transformed_column",
+    "transformed_column",
+    "label1",
+    "label_",
     "1",
 ]
 

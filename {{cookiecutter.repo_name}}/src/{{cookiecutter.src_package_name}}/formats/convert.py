@@ -89,7 +89,6 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, Kind], classes: int | None) 
                 initial_types=[(name, TYPES[kind]([None, 1])) for name, kind in kinds.items()],
                 options=options,
                 target_opset=OPSET,
-                naming=_prefix(kinds),
             )
     except FAILURES as error:
         raise _refusal(_culprit(error, twin), str(error)) from error
@@ -124,14 +123,6 @@ def _culprit(error: Exception, pipeline: Pipeline) -> object:
         if isinstance(step, BaseEstimator):
             steps.append(step)
     return steps[-1]
-
-
-def _prefix(names: Mapping[str, Kind]) -> str:
-    """Choose how all names inside the graph begin, such that none of them is a column's."""
-    prefix = "of_"
-    while any(name.startswith(prefix) for name in names):
-        prefix += "_"
-    return prefix
 
 
 def _named(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
