@@ -4,49 +4,33 @@ skl2onnx does the work. Here stands what it lacks: converters of our own, those 
 pipeline in which every number that single precision would round the wrong way is rounded the right way first.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from traceback import walk_tb
-from typing import Any, Literal
+from typing import Any
 
 import lightgbm
 import numpy as np
 import onnx
+import onnxruntime
 import skl2onnx
-import xgboost
 from numpy.typing import NDArray
-from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-from skl2onnx._supported_operators import sklearn_operator_name_map
-from skl2onnx.algebra.onnx_ops import (
-    OnnxConcat,
-    OnnxExp,
-    OnnxFlatten,
-    OnnxGather,
-    OnnxLabelEncoder_2,
-    OnnxOneHot,
-    OnnxSub,
-)
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType, guess_numpy_type
-from skl2onnx.common.shape_calculator import (
-    calculate_linear_classifier_output_shapes,
-    calculate_linear_regressor_output_shapes,
-)
-from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
+from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 from skl2onnx.proto import get_latest_tested_opset_version
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import KNNImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 from sklearn.svm import LinearSVC
 
+from . import converters
 from .errors import Problem
+from .formats.onnx import FAILURES as RUNTIME_FAILURES
 
-Kind = Literal["number", "category", "text"]
 Array = NDArray[Any]
 
 TYPES = {"number": DoubleTensorType, "category": StringTensorType, "text": StringTensorType}
@@ -65,8 +49,10 @@ WORDS = {
     r"\w+": r"[\p{L}\p{N}_]+",
 }
 
+converters.register()
 
-def to_onnx(pipeline: Pipeline, kinds: Mapping[str, Kind], classes: int | None) -> onnx.ModelProto:
+
+def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str], classes: int | None) -> onnx.ModelProto:
     """Convert a fitted pipeline to an ONNX model.
 
     Args:
@@ -83,26 +69,39 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, Kind], classes: int | None) 
         Problem: A step has no ONNX form, or one that is known to answer otherwise.
     """
     twin = _twin(pipeline)
-    texts = {id(part): _tokens(part) for part in _parts(twin) if isinstance(part, CountVectorizer)}
-    # LinearSVC never has its probabilities in a dictionary, as others have by default.
-    plain = {} if classes is None or isinstance(twin[-1], LinearSVC) else {id(twin): {"zipmap": False}}
+    options = {id(part): _tokens(part) for part in _parts(twin) if isinstance(part, CountVectorizer)}
+    if classes is not None:  # probabilities as an array, not a dictionary; LinearSVC has none, and no such option
+        options[id(twin[-1])] = {} if isinstance(twin[-1], LinearSVC) else {"zipmap": False}
     try:
-        model = skl2onnx.to_onnx(
-            twin,
-            initial_types=[(name, TYPES[kind]([None, 1])) for name, kind in kinds.items()],
-            options=plain | texts,
-            target_opset=OPSET,
-            naming=_prefix(kinds),
-        )
+        with warnings.catch_warnings(action="ignore"):  # of converters about themselves
+            model = skl2onnx.to_onnx(
+                twin,
+                initial_types=[(name, TYPES[kind]([None, 1])) for name, kind in kinds.items()],
+                options=options,
+                target_opset=OPSET,
+            )
     except FAILURES as error:
-        raise _refusal(_culprit(error, twin), f"{error}".strip().splitlines()[0]) from error
+        raise _refusal(_culprit(error, twin), str(error)) from error
     if classes is not None and not hasattr(pipeline, "predict_proba"):
         del model.graph.output[1:]  # scores of a decision function, which are no probabilities
-    return _named(model, list(kinds))
+    return _loadable(_named(model, list(kinds)), twin)
+
+
+def _loadable(model: onnx.ModelProto, pipeline: Pipeline) -> onnx.ModelProto:
+    """Pass a model on that ONNX Runtime can load: what was converted may lack an implementation for its types."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # it would print what it raises, too
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except RUNTIME_FAILURES as error:
+        reason = f"ONNX Runtime: {str(error).rsplit(' : ', 1)[-1]}"
+        raise _refusal(pipeline, reason) from error
+    return model
 
 
 def _refusal(part: object, reason: str) -> Problem:
-    return Problem(f"{type(part).__name__} has no ONNX form ({reason[:200]}); keep it with export.format=skops")
+    line = " ".join(reason.split()).split(". ")[0][:200]
+    return Problem(f"{type(part).__name__} has no ONNX form ({line}); keep it with export.format=skops")
 
 
 def _culprit(error: Exception, pipeline: Pipeline) -> object:
@@ -116,43 +115,41 @@ def _culprit(error: Exception, pipeline: Pipeline) -> object:
     return steps[-1]
 
 
-def _prefix(names: Mapping[str, Kind]) -> str:
-    """Choose how the names inside the graph begin, such that no column has the name of one of them."""
-    prefix = "of_"
-    while any(name.startswith(prefix) for name in names):
-        prefix += "_"
-    return prefix
-
-
 def _named(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """Give the inputs the columns' own names, of which skl2onnx keeps only letters and digits."""
-    given = {value.name: name for value, name in zip(model.graph.input, names, strict=True)}
-    for value in model.graph.input:
+    """Give the inputs the columns' own names, of which skl2onnx keeps letters and digits, and the outputs others."""
+    graph = model.graph
+    given = {value.name: name for value, name in zip(graph.input, names, strict=True)}
+    for value in graph.output:
+        given[value.name] = value.name
+        while given[value.name] in names:
+            given[value.name] += "_"
+    for value in (*graph.input, *graph.output):
         value.name = given[value.name]
-    for node in model.graph.node:
+    for node in graph.node:
         node.input[:] = [given.get(name, name) for name in node.input]
+        node.output[:] = [given.get(name, name) for name in node.output]
     return model
 
 
 def _twin(pipeline: Pipeline) -> Pipeline:
-    """Copy a pipeline with its trees' thresholds in single precision, such that every row still goes the same way.
+    """Copy a pipeline with thresholds of boosting in single precision, such that every row still goes the same way.
 
     Trees send a row left where value <= threshold. A threshold is halfway between two values, and ONNX would round it
     to the nearest float32, which may be the very value that lies just above it. Rounded down it parts float32 values
-    exactly as before. XGBoost's thresholds are in single precision.
+    exactly as before. skl2onnx does so for plain trees and forests, and XGBoost's thresholds are single.
     """
     twin = deepcopy(pipeline)
     for part in _parts(twin):
         if isinstance(part, TreePredictor):  # of histogram gradient boosting
             part.nodes["num_threshold"] = rounded_down(part.nodes["num_threshold"])
-        elif hasattr(part, "tree_"):
-            part.tree_.threshold[:] = rounded_down(part.tree_.threshold)
         elif isinstance(part, lightgbm.LGBMModel) and part.__sklearn_is_fitted__():
-            part._Booster = _single(part)
+            part._Booster = _single(part.booster_)
         elif isinstance(part, VotingClassifier):
             part.flatten_transform = False  # is for transform, and skl2onnx refuses it for predict as well
         elif isinstance(part, CalibratedClassifierCV) and part.method == "isotonic":
-            raise _refusal(part, "method=isotonic is converted without its interpolation; method=sigmoid has one")
+            raise _refusal(part, "isotonic is converted without its interpolation; method=sigmoid has one")
+        elif isinstance(part, KNNImputer):
+            raise _refusal(part, "it is converted otherwise; SimpleImputer has one")
     return twin
 
 
@@ -177,38 +174,28 @@ def rounded_down(values: Array) -> Array:
     return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
 
 
-def _single(model: lightgbm.LGBMModel) -> lightgbm.Booster:
-    """Copy LightGBM's trees up to the best round, with thresholds rounded down.
+def _single(booster: lightgbm.Booster) -> lightgbm.Booster:
+    """Copy LightGBM's trees with their thresholds rounded down.
 
-    Where a column had no missing numbers in training, LightGBM takes a missing one for 0, which ONNX cannot: there the
-    copy sends missing numbers where 0 goes. Source: LightGBM's text format (`Tree::ToString` and
-    `Tree::NumericalDecision` of its C++), with a line for each property of all nodes of a tree. In `decision_type`,
-    bit 0 stands for categories, bit 1 for "missing goes left", and the next two for what is missing: nothing, 0 or NaN.
+    Source: LightGBM's own text format (`Tree::ToString` of its C++), with a line of thresholds for each tree.
+    `tree_sizes` counts their bytes, which are no longer the same; without it LightGBM looks where trees end.
     """
-    lines = model.booster_.model_to_string(num_iteration=model.best_iteration_).splitlines()
-    thresholds = np.empty(0)
+    lines = booster.model_to_string().splitlines()
     for place, line in enumerate(lines):
         key, _, values = line.partition("=")
-        if key == "tree_sizes":  # in bytes, and no longer true; without them LightGBM looks for the trees' ends
-            lines[place] = ""
-        elif key == "threshold":
+        if key == "threshold":
             thresholds = rounded_down(np.array(values.split(), dtype=float))
             lines[place] = f"threshold={' '.join(map(repr, thresholds.tolist()))}"
-        elif key == "decision_type":
-            types = np.array(values.split(), dtype=int)
-            as_zero = np.where(thresholds >= 0, 0b1010, 0b1000)
-            types = np.where(types & 0b1101 == 0, as_zero, types)
-            lines[place] = f"decision_type={' '.join(map(str, types.tolist()))}"
-    return lightgbm.Booster(model_str="\n".join(lines))
+    return lightgbm.Booster(model_str="\n".join(line for line in lines if not line.startswith("tree_sizes=")))
 
 
-def _tokens(vectorizer: CountVectorizer) -> dict[str, str]:
+def _tokens(vectorizer: CountVectorizer) -> dict[str, Any]:
     """Tell skl2onnx how ONNX Runtime finds the words that a vectorizer finds; raises Problem if it cannot."""
     pattern = vectorizer.token_pattern
     if vectorizer.lowercase:
         raise _refusal(vectorizer, "lowercase=True needs a locale that images lack: lower the text in features.py")
     if vectorizer.analyzer != "word":
-        raise _refusal(vectorizer, f"analyzer={vectorizer.analyzer} is converted otherwise; analyzer=word is not")
+        raise _refusal(vectorizer, f"analyzer={vectorizer.analyzer} is converted otherwise; analyzer=word has one")
     if vectorizer.stop_words and vectorizer.ngram_range[1] > 1:
         raise _refusal(vectorizer, "stop_words beside ngram_range: leave out one of them")
     if getattr(vectorizer, "sublinear_tf", False):
@@ -216,111 +203,3 @@ def _tokens(vectorizer: CountVectorizer) -> dict[str, str]:
     if pattern not in WORDS and "\\" in pattern:
         raise _refusal(vectorizer, f"token_pattern={pattern}: take one of {' '.join(WORDS)} or a class, as [a-zäöüß]+")
     return {"tokenexp": WORDS.get(pattern, pattern)}
-
-
-def _codes(operator: Any, codes: Iterable[Array], unseen: Iterable[int], version: int) -> list[Any]:
-    """Turn each column of categories into int64 codes of shape (rows, 1): one for each category, one for all others."""
-    columns = [
-        OnnxGather(values, np.array([column]), axis=1, op_version=version)
-        for values in operator.inputs
-        for column in range(values.type.shape[1])
-    ]
-    return [
-        OnnxLabelEncoder_2(
-            column,
-            keys_strings=categories.tolist(),
-            values_int64s=numbers.tolist(),
-            default_int64=default,
-            op_version=version,
-        )
-        for column, categories, numbers, default in zip(
-            columns, operator.raw_operator.categories_, codes, unseen, strict=True
-        )
-    ]
-
-
-def _shape_one_hot(operator: Any) -> None:
-    width = len(operator.raw_operator.get_feature_names_out())
-    operator.outputs[0].type = FloatTensorType([operator.inputs[0].get_first_dimension(), width])
-
-
-def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
-    """Convert a OneHotEncoder of texts; skl2onnx knows no column for the infrequent, and no unseen values beside it.
-
-    Source: scikit-learn's handle_unknown. A value never seen counts as infrequent if that is asked for and the column
-    has such, and otherwise as nothing: a code beyond the last makes a row of zeros in ONNX's OneHot.
-    """
-    encoder = operator.raw_operator
-    strings = all(isinstance(values.type, StringTensorType) for values in operator.inputs)
-    if not strings or encoder.handle_unknown == "error" or encoder.drop is not None:
-        convert_sklearn_one_hot_encoder(scope, operator, container)
-        return
-    version = container.target_opset
-    bounded = encoder.min_frequency is not None or encoder.max_categories is not None
-    rare = encoder.infrequent_categories_ if bounded else [None] * len(encoder.categories_)
-    frequent = [
-        np.isin(categories, [] if few is None else few, invert=True)
-        for categories, few in zip(encoder.categories_, rare, strict=True)
-    ]
-    widths = [int(kept.sum()) + (few is not None) for kept, few in zip(frequent, rare, strict=True)]
-    codes = [np.where(kept, np.cumsum(kept) - 1, kept.sum()) for kept in frequent]
-    gathers = encoder.handle_unknown != "ignore"
-    unseen = [width - 1 if gathers and few is not None else width for width, few in zip(widths, rare, strict=True)]
-    hot = [
-        OnnxFlatten(
-            OnnxOneHot(code, np.array([width]), np.array([0, 1], np.float32), op_version=version), op_version=version
-        )
-        for code, width in zip(_codes(operator, codes, unseen, version), widths, strict=True)
-    ]
-    OnnxConcat(*hot, axis=1, op_version=version, output_names=operator.outputs[:1]).add_to(scope, container)
-
-
-def _shape_target_encoder(operator: Any) -> None:
-    width = len(operator.raw_operator.encodings_)
-    operator.outputs[0].type = FloatTensorType([operator.inputs[0].get_first_dimension(), width])
-
-
-def _convert_target_encoder(scope: Any, operator: Any, container: Any) -> None:
-    """Convert a TargetEncoder of texts for any number of classes; skl2onnx does so for two.
-
-    Source: scikit-learn's `TargetEncoder._transform_X_ordinal`: a column becomes one number for each class, and a value
-    never seen the mean of the whole target.
-    """
-    encoder = operator.raw_operator
-    version = container.target_opset
-    mean = np.atleast_1d(encoder.target_mean_)
-    codes = [np.arange(len(categories)) for categories in encoder.categories_]
-    unseen = [len(categories) for categories in encoder.categories_]
-    numbers = []
-    for place, code in enumerate(_codes(operator, codes, unseen, version)):
-        known = np.column_stack(encoder.encodings_[place * len(mean) : (place + 1) * len(mean)])
-        table = np.vstack([known, mean]).astype(np.float32)
-        numbers.append(OnnxFlatten(OnnxGather(table, code, op_version=version), op_version=version))
-    OnnxConcat(*numbers, axis=1, op_version=version, output_names=operator.outputs[:1]).add_to(scope, container)
-
-
-def _convert_log_target(scope: Any, operator: Any, container: Any) -> None:
-    """Convert a regressor of a logarithm: the inner regressor, then exp(x), or exp(x) - 1 for log1p."""
-    model = operator.raw_operator
-    if model.inverse_func not in {np.exp, np.expm1}:
-        raise NotImplementedError("func and inverse_func are np.log and np.exp, or np.log1p and np.expm1")
-    inner = scope.declare_local_operator(sklearn_operator_name_map[type(model.regressor_)], model.regressor_)
-    inner.inputs = operator.inputs
-    inner.outputs.append(scope.declare_local_variable("logarithm", operator.outputs[0].type.__class__()))
-    version = container.target_opset
-    shift = np.array([model.inverse_func is np.expm1], guess_numpy_type(operator.outputs[0].type))
-    value = OnnxExp(inner.outputs[0], op_version=version)
-    OnnxSub(value, shift, op_version=version, output_names=operator.outputs[:1]).add_to(scope, container)
-
-
-_CLASSIFIER = {"options": {"nocl": [True, False], "zipmap": [True, False, "columns"]}}
-for _kind, _shape, _convert, _more in [
-    (OneHotEncoder, _shape_one_hot, _convert_one_hot, {}),
-    (TargetEncoder, _shape_target_encoder, _convert_target_encoder, {}),
-    (TransformedTargetRegressor, calculate_linear_regressor_output_shapes, _convert_log_target, {}),
-    (xgboost.XGBRegressor, calculate_linear_regressor_output_shapes, convert_xgboost, {}),
-    (lightgbm.LGBMRegressor, calculate_linear_regressor_output_shapes, convert_lightgbm, {}),
-    (xgboost.XGBClassifier, calculate_linear_classifier_output_shapes, convert_xgboost, _CLASSIFIER),
-    (lightgbm.LGBMClassifier, calculate_linear_classifier_output_shapes, convert_lightgbm, _CLASSIFIER),
-]:
-    skl2onnx.update_registered_converter(_kind, f"Own{_kind.__name__}", _shape, _convert, **_more)

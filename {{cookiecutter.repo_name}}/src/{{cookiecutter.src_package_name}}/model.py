@@ -133,8 +133,10 @@ def _stopping(estimator: Any, rounds: int, inputs: Array, truth: Array) -> dict[
         estimator.set_params(early_stopping=True, n_iter_no_change=rounds)
         return {"X_val": inputs, "y_val": truth}
     _require(estimator, "eval_set", "cannot stop early: set model.early_stopping=null")
-    estimator.set_params(early_stopping_rounds=rounds)  # XGBoost and LightGBM
-    return {"eval_set": [(inputs, truth)]}
+    estimator.set_params(early_stopping_rounds=rounds)
+    if "eval_X" in taken:  # LightGBM
+        return {"eval_X": inputs, "eval_y": truth}
+    return {"eval_set": [(inputs, truth)]}  # XGBoost
 
 
 def _require(estimator: Any, parameter: str, otherwise: str) -> None:
