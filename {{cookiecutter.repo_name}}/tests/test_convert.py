@@ -28,14 +28,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from {{ cookiecutter.src_package_name }}.convert import rounded_down, to_onnx
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.convert import Kind, rounded_down, to_onnx
 
 ROWS = 300
 TOLERANCE = 1e-4
 NUMBERS = ["width", "height", "account"]
 CATEGORIES = ["color", "size"]
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, str] = {
     **dict.fromkeys(NUMBERS, "number"),
     **dict.fromkeys(CATEGORIES, "category"),
     "note": "text",

@@ -52,7 +52,7 @@ def read(folder: Path, threads: int, _: Sequence[str]) -> Reader:
         try:
             found = session.run(None, inputs)
         except FAILURES as error:
-            raise Problem(f"{FILE} cannot answer ({_reason(error)}); keep the model with export.format=skops") from error
+            raise Problem(f"{FILE} cannot answer ({_reason(error)}); keep it with export.format=skops") from error
         return found[0], found[1] if len(found) > 1 else None
 
     return answer
