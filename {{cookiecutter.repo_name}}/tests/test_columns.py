@@ -100,3 +100,19 @@ def test_a_mistake_elsewhere_is_none_of_the_schema(tmp_path: Path, monkeypatch: 
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 / 0
     assert other.errors.mistake(caught.value) is None
+
+
+def test_a_rule_that_fails_for_a_row_is_no_mistake_of_the_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = """
+    x: Annotated[float, Field(examples=[1])]
+
+    @property
+    def share(self):
+        return 1 / self.x
+    """
+    other = declare(tmp_path, row, Y, monkeypatch)
+    with pytest.raises(ZeroDivisionError) as caught:
+        _ = other.schema.Row(x=0).share
+    assert other.errors.mistake(caught.value) is None

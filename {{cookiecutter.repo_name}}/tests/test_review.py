@@ -160,8 +160,8 @@ def test_classes_that_are_missing_or_rare_in_a_split_are_told(tmp_path: Path, mo
         part=pl.Series(["train", "test"] + ["train"] * 500 + ["valid"] * 300 + ["test"] * 198),
     )
     said = notes(tmp_path, table, X, 'c: Literal["rare", "usual"]', monkeypatch, "data.split.given=part")
-    assert "class rare missing from valid: measures that need every class are undefined there" in said
-    assert "class rare (1) fewer than 5 rows in test: measures on so few say little" in said
+    assert "class rare is missing from valid: measures that need every class are undefined there" in said
+    assert "class rare (1) has fewer than 5 rows in test: measures on so few say little" in said
 
 
 def test_a_large_table_is_looked_at_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

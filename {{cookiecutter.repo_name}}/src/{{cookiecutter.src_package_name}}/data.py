@@ -11,7 +11,7 @@ import polars as pl
 from polars import selectors
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from .columns import COLUMNS, EXTRA, TARGET, Column, plain
+from .columns import COLUMNS, EXTRA, TARGET, Column
 from .errors import Problem
 from .inputs import UNITS, Values
 from .kinds import Kind
@@ -138,13 +138,9 @@ def _counts(model: type[BaseModel]) -> list[str]:
 
 
 def frame(rows: list[Any], model: type[BaseModel]) -> pl.DataFrame:
-    """Gather checked rows in a table whose column types follow the model's fields."""
-    known = columns_of(model)
+    """Gather checked rows in a table whose column types follow the model's fields; Polars puts times into UTC."""
     records = [row.model_dump(by_alias=True) for row in rows]
-    for name in (name for name, column in known.items() if column.type is datetime):
-        for record in records:
-            record[name] = plain(record[name])
-    types = {name: TYPES[column.type] for name, column in known.items()}
+    types = {name: TYPES[column.type] for name, column in columns_of(model).items()}
     return pl.DataFrame(records, schema=types, orient="row")
 
 

@@ -83,17 +83,19 @@ def balance(counts: Classes) -> list[str]:
     for name, found in counts.items():
         if missing := [known for known, count in found.items() if not count]:
             effect = "no model learns it" if name == "train" else "measures that need every class are undefined there"
-            lines.append(f"{_some(missing)} missing from {name}: {effect}")
+            lines.append(f"{_some(missing, 'is', 'are')} missing from {name}: {effect}")
         rare = [f"{known} ({count})" for known, count in found.items() if 0 < count < FEW]
         if rare and name != "train":
-            lines.append(f"{_some(rare)} fewer than {FEW} rows in {name}: measures on so few say little")
+            lines.append(f"{_some(rare, 'has', 'have')} fewer than {FEW} rows in {name}: measures on so few say little")
     return lines
 
 
-def _some(names: list[str]) -> str:
-    """Name some of the classes that a sentence is about, as its subject with a verb."""
+def _some(names: list[str], verb: str, verbs: str) -> str:
+    """Name some of the classes that a sentence is about, and put its verb."""
+    if len(names) == 1:
+        return f"class {names[0]} {verb}"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{'class' if len(names) == 1 else 'classes'} {', '.join(names[:NAMED])}{more}"
+    return f"classes {', '.join(names[:NAMED])}{more} {verbs}"
 
 
 @dataclass(frozen=True)
