@@ -79,7 +79,8 @@ def _make(place: str, settings: Mapping[str, Any]) -> Any:
 
 def has_probabilities(pipeline: Pipeline) -> bool:
     """Say whether a pipeline, fitted or not, can give probabilities."""
-    return TASK == "classification" and hasattr(pipeline, "predict_proba")
+    final = getattr(pipeline[-1], "final_estimator", pipeline)  # of stacking, where None is a logistic regression
+    return TASK == "classification" and (final is None or hasattr(pipeline, "predict_proba"))
 
 
 def fit(
