@@ -21,7 +21,7 @@ from .inputs import INPUTS
 from .measure import Metric
 from .metrics import METRICS
 from .plan import Plan
-from .predictor import Card, Predicted, Predictor, Seen
+from .predictor import Card, Predicted, Predictor, Seen, decide
 from .proof import awkward, prove_equal
 from .samples import Sample, balanced
 
@@ -168,8 +168,10 @@ def _threshold(predictor: Predictor, valid: Sample, config: DictConfig) -> dict[
 
 
 def _best_threshold(predictor: Predictor, metric: Metric, valid: Sample, positive: object) -> float:
+    known = predictor.predict_inputs(valid.inputs)
+
     def gain(threshold: float) -> float:
-        deciding = predictor.with_card({"threshold": threshold, "positive": positive})
-        return float(metric.gain(metric.measure(valid.truth, deciding.predict_inputs(valid.inputs)), 0))
+        decided = decide(known.classes, known.values, known.probabilities, threshold, positive)
+        return float(metric.gain(metric.measure(valid.truth, decided), 0))
 
     return float(max(THRESHOLDS, key=gain))
