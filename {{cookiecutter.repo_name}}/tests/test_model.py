@@ -10,7 +10,7 @@ from {{ cookiecutter.src_package_name }}.inputs import INPUTS
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.predictor import Array
 
-from .conftest import MODELS, QUICK, configure, small
+from .conftest import MODELS, QUICK, configure, grows, small
 
 STAGED = [name for name in MODELS if configure("train", f"model={name}").model.steps]
 EARLY = [name for name in MODELS if "early_stopping" in configure("train", f"model={name}").model]
@@ -43,7 +43,7 @@ def test_fitting_in_stages_comes_to_the_same(name: str, planned: Plan) -> None:
 
 @pytest.mark.parametrize("name", EARLY)
 def test_a_fit_stops_once_the_validation_split_gains_nothing_more(name: str, planned: Plan) -> None:
-    steps = configure("train", f"model={name}").model.steps
+    [steps] = grows(name)
     many = [f"model={name}", f"model.params.{steps}=400", "model.params.learning_rate=0.5"]
     stopped = fitted(planned, *many, "model.early_stopping=3")[-1]
     assert rounds(stopped) < 400
@@ -58,19 +58,19 @@ def rounds(estimator: object) -> int:
     return int(booster.num_boosted_rounds() if hasattr(booster, "num_boosted_rounds") else booster.current_iteration())
 
 
-def test_what_cannot_stop_early_is_a_problem(planned: Plan) -> None:
+def test_what_cannot_stop_early_is_a_problem() -> None:
+    config = configure("train", f"model={QUICK}", "+model.early_stopping=3")
     with pytest.raises(Problem, match="cannot stop early: set model.early_stopping=null"):
-        fitted(planned, f"model={QUICK}", "+model.early_stopping=3")
+        model.require(model.build(config, 0), config.model, weighted=False)
 
 
-def test_what_takes_no_weights_is_a_problem(planned: Plan) -> None:
+def test_what_takes_no_weights_is_a_problem() -> None:
     kind = {"classification": "Classifier", "regression": "Regressor"}[TASK]
     config = configure("train", f"model={QUICK}")
     config.model = {"name": "near", "estimator": {TASK: f"sklearn.neighbors.KNeighbors{kind}"}, "params": {}}
-    rows = planned.samples["train"]
-    weighted = model.Sample(rows.inputs, rows.truth, np.ones(len(rows)))
+    model.require(model.build(config, 0), config.model, weighted=False)
     with pytest.raises(Problem, match=f"KNeighbors{kind} takes no weights of rows: unset weight.column"):
-        model.fit(model.build(config, 0), weighted, config.model)
+        model.require(model.build(config, 0), config.model, weighted=True)
 
 
 def test_weights_change_the_fit(planned: Plan) -> None:

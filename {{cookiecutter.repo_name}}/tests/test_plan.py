@@ -49,6 +49,9 @@ def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
+        ("threshold.at=0.3", "threshold.at=0.3: a threshold takes two classes and their probabilities"),
+        ("weight.classes=heavy", r"weight\.classes=heavy: it is null or, for classes, balanced"),
+        ("+model.early_stopping=3", "cannot stop early: set model.early_stopping=null"),
         (f"objective.{TASK}=beauty", f"objective.{TASK}=beauty: it is one of {', '.join(METRICS[TASK])}"),
         ("export.format=pickle", "export.format=pickle: it is one of onnx, skops"),
         ("weight.column=nothing", "weight.column=nothing: Example declares no such column"),
