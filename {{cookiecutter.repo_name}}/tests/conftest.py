@@ -40,9 +40,14 @@ MODELS = [name for name in NAMES if TASK in configure("train", f"model={name}").
 
 
 def small(name: str, verb: str = "train") -> list[str]:
-    """Name a model, and make it grow ten times at most where it grows."""
-    steps = configure(verb, f"model={name}").model.steps
-    return [f"model={name}", *([f"model.params.{steps}=10"] if steps else [])]
+    """Name a model, and let it have ten trees or rounds where it has such."""
+    return [f"model={name}", *(f"model.params.{rounds}=10" for rounds in grows(name, verb))]
+
+
+def grows(name: str, verb: str = "train") -> list[str]:
+    """Find the parameter that counts a model's trees or rounds, if it has such."""
+    settings = configure(verb, f"model={name}").model
+    return [settings.steps or "n_estimators"] if settings.steps or "n_estimators" in settings.params else []
 
 
 def tracker() -> Tracker:

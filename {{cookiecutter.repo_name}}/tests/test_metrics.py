@@ -40,6 +40,7 @@ def test_metrics_of_numbers_are_what_they_say(name: str, value: float) -> None:
     assert METRICS["regression"][name].measure(truth, Predicted(predicted)) == pytest.approx(value)
 
 
+@pytest.mark.filterwarnings("error")  # scikit-learn would warn
 @pytest.mark.parametrize("truth", [["a", "a"], ["b", "b"]])
 def test_an_area_under_a_curve_of_one_class_is_not_defined(truth: list[str]) -> None:
     predicted = Predicted(VALUES[:2], PROBABILITIES[:2], CLASSES)

@@ -2,32 +2,33 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import yaml
 
-from {{ cookiecutter.src_package_name }} import export
+from {{ cookiecutter.src_package_name }} import challenger, plots, tables
 from {{ cookiecutter.src_package_name }} import train as module
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TARGET, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.predictor import load
-from {{ cookiecutter.src_package_name }}.schema import FEATURES
-from {{ cookiecutter.src_package_name }}.train import Outcome, train
+from {{ cookiecutter.src_package_name }}.inputs import INPUTS
+from {{ cookiecutter.src_package_name }}.metrics import METRICS
 
-from .conftest import QUICK, configure, tracker, versions
+from .conftest import POOR, QUICK, configure, prepare, retrain, tracker, versions
 
-# A model that has learned next to nothing.
-POOR = {"logistic": "model.params.C=1e-6", "ridge": "model.params.alpha=1e9"}[QUICK]
-
-
-def run_training(*overrides: str) -> Outcome:
-    return train(configure("train", f"model={QUICK}", *overrides), tracker())
+CLASSES = pytest.mark.skipif(TASK == "regression", reason="the target is a number")
 
 
 def champion() -> Any:
     return tracker().client.get_model_version(versions().name, versions().champion())
 
 
-def number_of_versions() -> int:
-    return len(tracker().client.search_model_versions(f"name='{versions().name}'"))
+def recorded() -> tuple[int, int]:
+    """Count runs and versions."""
+    client = tracker().client
+    return len(client.search_runs([tracker().experiment])), len(
+        client.search_model_versions(f"name='{versions().name}'")
+    )
 
 
 def test_a_run_tells_all_of_a_model(trained: Path) -> None:
@@ -35,11 +36,24 @@ def test_a_run_tells_all_of_a_model(trained: Path) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.params["model.name"] == QUICK
     assert run.data.metrics["export_difference"] < 1e-4
-    assert {name.split("_")[0] for name in run.data.metrics} == {"valid", "test", "export"}
+    measured = {f"{split}_{name}" for split in ("valid", "test") for name in METRICS[TASK]}
+    assert set(run.data.metrics) == measured | {f"naive_{name}" for name in measured} | {"export_difference"}
+    assert run.data.tags["promoted"] == "true"
+    assert run.data.tags["verdict"].startswith(f"{configure('train').objective[TASK]} ")
     files = Path(tracker().client.download_artifacts(run.info.run_id, ""))
-    assert {path.name for path in (files / "plots").iterdir()} == {"quality.png", "importance.png"}
+    assert {"quality.png", "importance.png", "dependence.png"} <= {path.name for path in (files / "plots").iterdir()}
     assert yaml.safe_load((files / "config.yaml").read_text())["model"]["name"] == QUICK
     assert json.loads((files / "data/manifest.json").read_text())["splits"]["train"]["rows"] > 0
+
+
+def test_a_registered_model_names_what_it_is_asked_and_what_it_sees(trained: Path) -> None:
+    card = versions().load(versions().address).predictor.card
+    assert set(card.columns) == set(COLUMNS)
+    assert {name: seen.fingerprint for name, seen in card.inputs.items()} == {
+        name: made.fingerprint for name, made in INPUTS.items()
+    }
+    assert card.run_id == champion().run_id
+    assert set(card.metrics) == set(card.naive)
 
 
 def test_the_first_model_is_promoted_and_says_why(trained: Path) -> None:
@@ -48,69 +62,93 @@ def test_the_first_model_is_promoted_and_says_why(trained: Path) -> None:
     assert {"promoted_at", "promoted_by", "promoted_because"} <= set(tags)
 
 
-def test_a_poorer_model_is_kept_but_not_promoted(trained: Path) -> None:
-    outcome = run_training(POOR)
-    assert (outcome.version, versions().champion()) == ("2", "1")
-    assert not outcome.verdict.promote
-    assert "not better than the champion's" in outcome.verdict.reason
+@pytest.mark.usefixtures("undrawn")
+def test_a_poorer_model_is_kept_and_not_promoted_and_a_better_one_takes_over(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poorer = retrain(POOR)
+    assert (poorer.version, versions().champion()) == ("2", "1")
+    assert not poorer.verdict.promote
+    assert "not better than version 1's" in poorer.verdict.reason
+    module.report(poorer, configure("train"))
+    told = capsys.readouterr().out
+    assert "version 2: kept, not promoted to champion: " in told
+    assert "95% interval -" in told
+    assert f"(naive {poorer.naive['test_' + configure('train').objective[TASK]]:.4f})" in told
+    assert retrain(POOR, "gate.champion=none").verdict.promote
+    better = retrain("folds=2")
+    assert better.verdict.promote
+    assert versions().champion() == better.version == "4"
+    assert champion().tags["promoted_over"] == "3"
+    run = tracker().client.get_run(better.run_id)
+    assert "95% interval +" in run.data.tags["verdict"]
+    assert f"folds_{configure('train').objective[TASK]}" in run.data.metrics
 
 
-def test_a_measure_that_there_is_not_is_refused_before_anything_is_recorded(trained: Path) -> None:
-    with pytest.raises(Problem, match="=nope: it is one of"):
-        run_training("objective.classification=nope", "objective.regression=nope")
-    assert number_of_versions() == 1
-    assert len(tracker().client.search_runs([tracker().experiment])) == 1
-
-
-def test_a_better_model_takes_over(folder: Path) -> None:
-    from {{ cookiecutter.src_package_name }}.prepare import prepare
-
+@pytest.mark.usefixtures("undrawn")
+def test_a_model_that_is_no_better_than_the_naive_answer_is_promoted_only_if_asked(folder: Path) -> None:
     prepare(configure("prepare"))
-    run_training(POOR)
-    outcome = run_training()
-    assert outcome.verdict.promote
+    naive = [f"objective.{TASK}={'accuracy' if TASK == 'classification' else 'r2'}", POOR]
+    outcome = retrain(*naive)
+    assert not outcome.verdict.promote
+    assert "no better than the naive answer's" in outcome.verdict.reason
+    assert versions().champion() is None
+    assert retrain(*naive, "gate.naive=true").verdict.promote
     assert versions().champion() == "2"
-    assert champion().tags["promoted_over"] == "1"
 
 
-def test_a_champion_of_another_schema_is_no_rival(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise Problem("trained on other features")
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ([f"objective.{TASK}=nope"], "=nope: it is one of"),
+        (["weight.classes=heavy"], "weight.classes=heavy"),
+        (["threshold.at=2"], "threshold.at=2"),
+    ],
+)
+def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_fitted_or_recorded(
+    trained: Path, overrides: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = recorded()
+    monkeypatch.setattr(challenger, "fit", lambda *_: pytest.fail("fitted"))
+    with pytest.raises(Problem, match=says):
+        retrain(*overrides)
+    assert recorded() == before
 
-    monkeypatch.setattr(module, "require_features", refuse)
-    outcome = run_training(POOR)
-    assert outcome.verdict.promote
-    assert "no champion that can be compared" in outcome.verdict.reason
+
+@CLASSES
+def test_an_undefined_measure_is_a_sentence_before_anything_is_recorded(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A class has no row in the test split."""
+    read, before = tables.read, recorded()
+
+    def fewer(folder: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
+        manifest, found = read(folder)  # type: ignore[arg-type]
+        absent = np.unique(found["train"][TARGET].to_numpy())[1]
+        return manifest, {**found, "test": found["test"].filter(pl.col(TARGET) != absent)}
+
+    monkeypatch.setattr(tables, "read", fewer)
+    with pytest.raises(Problem, match="auc is not defined on the test split: no row of class"):
+        retrain("objective.classification=auc")
+    assert recorded() == before
+    monkeypatch.setattr(plots, "draw", lambda *_: [])
+    outcome = retrain()
+    assert capsys.readouterr().out.startswith("auc is not defined on the test split: no row of class")
+    assert "test_auc" not in outcome.metrics
+    assert "test_auc" not in tracker().client.get_run(outcome.run_id).data.metrics
 
 
-def test_a_model_can_be_kept_by_skops(trained: Path, tmp_path: Path) -> None:
-    outcome = run_training("export.format=skops")
-    folder = versions().fetch(f"models:/{versions().name}/{outcome.version}", tmp_path / "download")
-    predictor = load(folder, trusted=list(configure("train").export.trusted))
-    assert predictor.card.format == "skops"
-    assert predictor.card.features == FEATURES
-
-
-def test_a_model_that_answers_otherwise_is_not_registered(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_of_a_training_that_fails_leads_to_its_run(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def differ(*_: object) -> None:
         raise Problem("differs from the fitted one")
 
-    monkeypatch.setattr(export, "prove_equal", differ)
+    monkeypatch.setattr(challenger, "prove_equal", differ)
+    runs, registered = recorded()
     with pytest.raises(Problem, match="differs"):
-        run_training()
-    assert number_of_versions() == 1
-    assert tracker().client.search_runs([tracker().experiment])[0].info.status == "FAILED"
-
-
-def test_the_log_of_a_training_that_fails_leads_to_its_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Problem, match="either onnx or skops"):
-        run_training("export.format=pickle")
+        retrain()
     run = tracker().client.search_runs([tracker().experiment])[0].info
     assert run.status == "FAILED"
+    assert recorded() == (runs + 1, registered)
     assert capsys.readouterr().out == f"run {tracker().address(run.run_id)}\n"
-
-
-def test_equal_settings_make_equal_models(trained: Path) -> None:
-    one = run_training()
-    other = run_training()
-    assert one.metrics == other.metrics

@@ -8,24 +8,19 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from . import formats, measure, model
-from .columns import COLUMNS, TARGET, TASK, VERSION, label
+from . import formats, measure, model, threshold
+from .columns import COLUMNS, TARGET, TASK, VERSION
 from .errors import Problem
 from .inputs import INPUTS
-from .measure import Metric
-from .metrics import METRICS
 from .plan import Plan
 from .predictor import Card, Predicted, Predictor, Seen
 from .proof import awkward, prove_equal
 from .samples import Sample, balanced
-
-THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def make(planned: Plan, config: DictConfig, run_id: str, folder: Path) -> Challe
     fit(pipeline, samples["train"], config, samples["valid"])
     card = describe(planned, config, run_id, model.has_probabilities(pipeline))
     predictor, difference = keep(pipeline, card, samples["valid"], folder, config)
-    predictor = predictor.with_card(_threshold(predictor, samples["valid"], config))
+    predictor = predictor.with_card(threshold.choose(predictor, samples["valid"], config.threshold))
     predicted = {name: predictor.predict_inputs(samples[name].inputs) for name in ("valid", "test")}
     metrics = {
         f"{name}_{metric}": value
@@ -144,32 +139,3 @@ def keep(pipeline: Pipeline, card: Card, rows: Sample, folder: Path, config: Dic
         prove_equal(read(inputs), model.outputs(pipeline, inputs)) for inputs in (rows.inputs, awkward(rows.inputs))
     )
     return Predictor(card, read), difference
-
-
-def _threshold(predictor: Predictor, valid: Sample, config: DictConfig) -> dict[str, object]:
-    """Say from which probability on which class is predicted, as the card keeps it."""
-    at, positive = config.threshold.at, config.threshold.positive
-    if at is None:
-        return {}
-    classes = predictor.card.classes or []
-    if len(classes) != 2 or not predictor.card.probabilities:
-        raise Problem(f"threshold.at={at}: a threshold takes two classes and their probabilities; set it to null")
-    names = {label(value): value for value in classes}
-    if positive is not None and label(positive) not in names:
-        raise Problem(f"threshold.positive={label(positive)}: it is one of {', '.join(names)}")
-    chosen = classes[1] if positive is None else names[label(positive)]
-    if isinstance(at, str):
-        if at not in METRICS[TASK]:
-            raise Problem(f"threshold.at={at}: it is a probability, or one of {', '.join(METRICS[TASK])}")
-        at = _best_threshold(predictor, METRICS[TASK][at], valid, chosen)
-    if not 0 < at < 1:
-        raise Problem(f"threshold.at={at}: a probability lies between 0 and 1")
-    return {"threshold": float(at), "positive": chosen}
-
-
-def _best_threshold(predictor: Predictor, metric: Metric, valid: Sample, positive: object) -> float:
-    def gain(threshold: float) -> float:
-        deciding = predictor.with_card({"threshold": threshold, "positive": positive})
-        return float(metric.gain(metric.measure(valid.truth, deciding.predict_inputs(valid.inputs)), 0))
-
-    return float(max(THRESHOLDS, key=gain))

@@ -79,7 +79,17 @@ def _make(place: str, settings: Mapping[str, Any]) -> Any:
 
 def has_probabilities(pipeline: Pipeline) -> bool:
     """Say whether a pipeline, fitted or not, can give probabilities."""
-    return TASK == "classification" and hasattr(pipeline, "predict_proba")
+    final = getattr(pipeline[-1], "final_estimator", pipeline)  # of stacking, where None is a logistic regression
+    return TASK == "classification" and (final is None or hasattr(pipeline, "predict_proba"))
+
+
+def require(pipeline: Pipeline, settings: DictConfig, weighted: bool) -> None:
+    """Refuse an estimator that takes no weights, or cannot stop early, where that is asked for."""
+    taken, name = inspect.signature(pipeline[-1].fit).parameters, type(pipeline[-1]).__name__
+    if weighted and "sample_weight" not in taken:
+        raise Problem(f"{name} takes no weights of rows: unset weight.column and weight.classes")
+    if settings.get("early_stopping") and not {"X_val", "eval_set"} & set(taken):
+        raise Problem(f"{name} cannot stop early: set model.early_stopping=null")
 
 
 def fit(
@@ -94,7 +104,7 @@ def fit(
     With settings.early_stopping, the fit stops after so many rounds without gain on `watch`. With `report`, a model
     that grows by settings.steps (a parameter that counts trees or rounds) is fitted in stages, and
     report(stage, pipeline) is called after each; it may raise to stop. The outcome is the same as of fitting at once.
-    Raises Problem if the estimator takes no weights, or cannot stop early, where that is asked for.
+    What `require` refuses is not looked at again.
     """
     table, truth = frame(sample.inputs), _coded(sample.truth, sample.truth)
     transform, estimator = pipeline[:-1], pipeline[-1]
@@ -102,7 +112,6 @@ def fit(
     more: dict[str, Any] = {}
     if sample.weights is not None:
         more["sample_weight"] = sample.weights
-        _require(estimator, "sample_weight", "takes no weights of rows: unset weight.column and weight.classes")
     if (rounds := settings.get("early_stopping")) and watch is not None:
         known = watch.take(np.isin(watch.truth, sample.truth)) if TASK == "classification" else watch
         watched = transform.transform(frame(known.inputs)), _coded(known.truth, sample.truth)
@@ -132,16 +141,10 @@ def _stopping(estimator: Any, rounds: int, inputs: Array, truth: Array) -> dict[
     if "X_val" in taken:  # scikit-learn's histogram gradient boosting
         estimator.set_params(early_stopping=True, n_iter_no_change=rounds)
         return {"X_val": inputs, "y_val": truth}
-    _require(estimator, "eval_set", "cannot stop early: set model.early_stopping=null")
     estimator.set_params(early_stopping_rounds=rounds)
     if "eval_X" in taken:  # LightGBM
         return {"eval_X": inputs, "eval_y": truth}
     return {"eval_set": [(inputs, truth)]}  # XGBoost
-
-
-def _require(estimator: Any, parameter: str, otherwise: str) -> None:
-    if parameter not in inspect.signature(estimator.fit).parameters:
-        raise Problem(f"{type(estimator).__name__} {otherwise}")
 
 
 def _coded(truth: Array, learnt: Array) -> Array:

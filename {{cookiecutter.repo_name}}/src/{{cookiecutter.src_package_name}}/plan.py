@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from . import formats, measure, model, naive, storage, tables
+from . import formats, measure, model, naive, storage, tables, threshold
 from .columns import TASK
 from .errors import Problem
 from .measure import Metric
 from .metrics import METRICS
-from .samples import Sample, sample
+from .samples import Sample, balanced, sample
 from .tables import Manifest
 
 
@@ -48,15 +48,19 @@ def make(config: DictConfig) -> Plan:
     """Read the prepared tables and see that the configured model can be fitted to them and judged by its objective.
 
     Raises Problem if it cannot: an unknown model, format or metric, a metric that asks for probabilities which the
-    model does not give, or one that has no value on a split.
+    model does not give, or one that has no value on a split, or weights, early stopping or a threshold that this model
+    cannot have.
     """
     pipeline = model.build(config, config.seed)
     formats.find(config.export.format)
-    metrics = measure.usable(METRICS[TASK], model.has_probabilities(pipeline))
+    probabilities = model.has_probabilities(pipeline)
+    metrics = measure.usable(METRICS[TASK], probabilities)
     objective = _objective(config, metrics)
     manifest, read = tables.read(storage.locate(config.storage.root, config.data.prepared))
     samples = {name: sample(table, config.weight.column) for name, table in read.items()}
     learnt = model.classes(samples["train"].truth)
+    model.require(pipeline, config.model, balanced(samples["train"], config.weight.classes).weights is not None)
+    threshold.require(config.threshold, learnt, probabilities)
     if config.final_fit and config.model.get("early_stopping"):
         raise Problem("final_fit=true leaves no rows to stop early by: set model.early_stopping=null")
     if learnt is not None and len(learnt) < 2:

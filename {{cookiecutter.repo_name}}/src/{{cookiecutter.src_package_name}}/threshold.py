@@ -1,0 +1,53 @@
+"""From which probability on one of two classes is predicted, where that is not simply the more probable one."""
+
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from .columns import TASK, label
+from .errors import Problem
+from .measure import Metric
+from .metrics import METRICS
+from .predictor import Predictor, decide
+from .samples import Sample
+
+TRIED = np.linspace(0.01, 0.99, 99)
+
+
+def require(settings: DictConfig, classes: list[Any] | None, probabilities: bool) -> None:
+    """Refuse settings, those under `threshold`, that a model of these classes cannot follow."""
+    at, positive = settings.at, settings.positive
+    if at is None:
+        return
+    if classes is None or len(classes) != 2 or not probabilities:
+        raise Problem(f"threshold.at={at}: a threshold takes two classes and their probabilities; set it to null")
+    names = [label(value) for value in classes]
+    if positive is not None and label(positive) not in names:
+        raise Problem(f"threshold.positive={label(positive)}: it is one of {', '.join(names)}")
+    if isinstance(at, str):
+        if at not in METRICS[TASK]:
+            raise Problem(f"threshold.at={at}: it is a probability, or one of {', '.join(METRICS[TASK])}")
+    elif not 0 < at < 1:
+        raise Problem(f"threshold.at={at}: a probability lies between 0 and 1")
+
+
+def choose(predictor: Predictor, valid: Sample, settings: DictConfig) -> dict[str, object]:
+    """Give the threshold and the class that it is for, as a card keeps them; nothing where none is asked for."""
+    if settings.at is None:
+        return {}
+    classes = list(predictor.card.classes or ())
+    names = {label(value): value for value in classes}
+    positive = classes[1] if settings.positive is None else names[label(settings.positive)]
+    at = _best(predictor, METRICS[TASK][settings.at], valid, positive) if isinstance(settings.at, str) else settings.at
+    return {"threshold": float(at), "positive": positive}
+
+
+def _best(predictor: Predictor, metric: Metric, valid: Sample, positive: object) -> float:
+    known = predictor.predict_inputs(valid.inputs)
+
+    def gain(threshold: float) -> float:
+        decided = decide(known.classes, known.values, known.probabilities, threshold, positive)
+        return float(metric.gain(metric.measure(valid.truth, decided), 0))
+
+    return float(max(TRIED, key=gain))

@@ -1,0 +1,40 @@
+import pytest
+
+from {{ cookiecutter.src_package_name }} import model
+from {{ cookiecutter.src_package_name }}.folds import cross_validated
+from {{ cookiecutter.src_package_name }}.metrics import METRICS
+from {{ cookiecutter.src_package_name }}.columns import TASK
+from {{ cookiecutter.src_package_name }}.plan import Plan
+
+from .conftest import POOR, QUICK, configure
+
+
+def test_every_metric_has_its_mean_and_deviation_over_folds(planned: Plan) -> None:
+    found = cross_validated(planned, configure("train", f"model={QUICK}", "folds=3"))
+    assert set(found) == {f"folds_{name}{end}" for name in METRICS[TASK] for end in ("", "_deviation")}
+    assert all(value > 0 for name, value in found.items() if name.endswith("_deviation"))
+
+
+def test_folds_tell_the_better_model(planned: Plan) -> None:
+    good, poor = (
+        cross_validated(planned, configure("train", f"model={QUICK}", "folds=3", *more)) for more in ([], [POOR])
+    )
+    for name, metric in METRICS[TASK].items():
+        assert metric.gain(good[f"folds_{name}"], poor[f"folds_{name}"]) >= 0, name
+    objective = planned.objective
+    assert objective.gain(good[f"folds_{objective.name}"], poor[f"folds_{objective.name}"]) > 0
+
+
+def test_a_fold_is_measured_by_a_model_that_has_not_seen_it(planned: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[int] = []
+    fit = model.fit
+
+    def count(pipeline: model.Pipeline, sample: model.Sample, *more: object) -> None:
+        learnt.append(len(sample))
+        fit(pipeline, sample, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "fit", count)
+    cross_validated(planned, configure("train", f"model={QUICK}", "folds=4"))
+    rows = len(planned.samples["train"])
+    assert len(learnt) == 4
+    assert sum(rows - fitted for fitted in learnt) == rows
