@@ -71,8 +71,10 @@ class Versions:
             return str(mlflow.register_model(address, self.name, tags={**image, **(tags or {})}).version)
 
     def champion(self) -> str | None:
-        """Find the version that the alias points to."""
-        return self._version(self.name, self.alias)
+        """Find the version that the alias points to; None if there is no such model yet, or no alias."""
+        # Asked for the alias of a model that is not there, a server that knows rights answers that it may not be told.
+        known = self._client.search_registered_models(f"name='{self.name}'")
+        return self._version(self.name, self.alias) if known else None
 
     def _version(self, name: str, alias: str) -> str | None:
         try:
