@@ -170,7 +170,7 @@ class Versions:
         exact = f"models:/{name}/{version}" if version else address
         with tempfile.TemporaryDirectory() as folder:
             try:
-                return Loaded(name, version, load(self.fetch(exact, Path(folder)), threads, trusted))
+                predictor = load(self.fetch(exact, Path(folder)), threads, trusted)
             except Missing as error:
                 fix = f"put them back, or move the alias {self.alias} to a version that has its files"
                 raise Problem(f"{exact} cannot be loaded, because its files are gone: {fix}") from error
@@ -178,6 +178,8 @@ class Versions:
                 if error.error_code in ABSENT:
                     raise Problem(f"there is no {exact} in {self._uri}: correct its name or number") from error
                 raise
+        tags = self._client.get_model_version(name, version).tags if version else {}
+        return Loaded(name, version, predictor, tags.get("image"))
 
 
 def _who() -> str:
