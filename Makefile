@@ -16,6 +16,12 @@ help:  ## List the targets
 demo: setup  ## Render the defaults into build/, and take them from raw data to a prediction
 	@$(BIN)/python tools/demo.py
 
+# What nearly every change can break, and what takes no server, container or training to see.
+QUICK = hooks answers overlays render release
+.PHONY: quick
+quick: lint  ## Check in a minute what nearly every change can break: style, hooks, answers, overlays, renders
+	$(BIN)/python -m pytest --quiet -n $(JOBS) $(QUICK:%=tests/test_%.py) $(ARGS)
+
 .PHONY: test
 test: setup tools  ## Run the whole suite
 	TOOLS=$(abspath $(TOOLS)) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)

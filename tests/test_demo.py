@@ -13,6 +13,7 @@ from tools import demo
 def test_the_demo_ends_with_a_prediction_of_an_accurate_model(tmp_path: Path) -> None:
     done = run(sys.executable, ROOT / "tools" / "demo.py", tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
+    assert len(re.findall(r"^ +(?:train|valid|test) +\d+ rows ", done.stdout, re.M)) == 3
     accuracy = re.search(r"accuracy .* test (\d\.\d+)", done.stdout)
     assert accuracy
     assert float(accuracy[1]) > 0.95

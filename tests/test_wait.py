@@ -157,6 +157,20 @@ def test_a_service_that_does_not_come_up_fails(render: Render, tmp_path: Path) -
     assert "It has timed out progressing. Its pods' logs say why." in done.stderr
 
 
+def test_a_service_that_refuses_its_model_is_quoted(render: Render, tmp_path: Path) -> None:
+    """As when code that makes an input otherwise meets a champion of before, whose image the service names."""
+    refused = "serve: … Take the image that made it, IMAGE_TAG=5c1a9e0f, or train a new model"
+    ended = {"terminated": {"exitCode": 1, "message": f"loading\n{refused}\n"}}
+    before = {"ready": True, "state": {"running": {}}, "lastState": {"terminated": {"message": "long ago"}}}
+    pods = [{"status": {"containerStatuses": [before]}}]
+    pods += [{"status": {"containerStatuses": [{"state": waiting, "lastState": ended}]}} for waiting in ({}, {})]
+    late = condition("Progressing", "ProgressDeadlineExceeded", "It has timed out progressing.")
+    environment = cluster(tmp_path, SERVE, deployment(1, 2, 3, conditions=late), pods=pods)
+    done = submit(render(orchestrator="none"), "serve", "--wait", **environment)
+    assert done.returncode == 1
+    assert done.stderr == f"jobs/submit.sh: {SERVE} failed: It has timed out progressing. {refused}\n"
+
+
 @pytest.mark.parametrize("orchestrator", ["none", "polyaxon", "runai"])
 def test_a_model_must_have_an_address(render: Render, orchestrator: str) -> None:
     done = submit(render(orchestrator=orchestrator), "serve", "--dry-run", SERVE_MODEL="3")

@@ -1,3 +1,4 @@
+import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.predictor import Seen, require_inputs
 from {{ cookiecutter.src_package_name }}.versions import Claim, Versions
 
 from .conftest import tracker, versions
@@ -158,6 +160,22 @@ def test_a_version_tells_what_made_it(here: Versions, monkeypatch: pytest.Monkey
     assert tags(here, here.register(source, {"data": "d1"})) == {"data": "d1", "image": "0ff1ce0"}
     monkeypatch.setenv("REVISION", "unknown")
     assert tags(here, here.register(source)) == {}
+
+
+def test_a_model_whose_inputs_are_not_made_names_the_image_that_made_it(
+    here: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVISION", "0ff1ce0ddba11")
+    source = tracker().client.get_model_version(here.name, "1").source
+    made = here.load(f"models:/{here.name}/{here.register(source)}")
+    card = made.predictor.card
+    require_inputs(card, made.image)
+    name, seen = next(iter(card.inputs.items()))
+    changed = card.model_copy(update={"inputs": {**card.inputs, name: Seen(kind=seen.kind, fingerprint="of before")}})
+    with pytest.raises(Problem, match=f"{re.escape(name)}: made in another way.*IMAGE_TAG=0ff1ce0d,"):
+        require_inputs(changed, made.image)
+    with pytest.raises(Problem, match="the code that trained it"):
+        require_inputs(changed, here.load(f"models:/{here.name}/1").image)
 
 
 @pytest.mark.parametrize("gone", ["*", "model.onnx"])

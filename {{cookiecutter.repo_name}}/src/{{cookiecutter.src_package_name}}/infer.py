@@ -126,7 +126,7 @@ def main(config: DictConfig) -> None:
     tracker = Tracker(config.tracking.uri, config.tracking.experiment)
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
     champion = versions.load(versions.address, config.threads or cpu_count(), list(config.export.trusted))
-    require_inputs(champion.predictor.card)
+    require_inputs(champion.predictor.card, champion.image)
     file = None
     for file, state, worked in infer(config, champion.predictor, f"{champion.name}/{champion.version}"):
         done = "scored" if worked else "already scored"

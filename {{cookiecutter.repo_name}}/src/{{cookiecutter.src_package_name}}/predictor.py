@@ -81,6 +81,7 @@ class Loaded:
     name: str
     version: str
     predictor: "Predictor"
+    image: str | None = None  # the commit of the image that made it, if one did
 
 
 class Predictor:
@@ -124,8 +125,11 @@ def decide(
     return Predicted(np.where(reached, known[place], known[1 - place]), probabilities, classes)
 
 
-def require_inputs(card: Card) -> None:
-    """Refuse a model that has an input which today's code does not make, or makes in another way."""
+def require_inputs(card: Card, image: str | None = None) -> None:
+    """Refuse a model that has an input which today's code does not make, or makes in another way.
+
+    `image` is the commit of the image that made it, whose tag pipelines shorten to eight letters.
+    """
     gone = [name for name in card.inputs if name not in INPUTS]
     changed = [
         name
@@ -135,7 +139,8 @@ def require_inputs(card: Card) -> None:
     faults = [f"{', '.join(gone)}: not made any more"] if gone else []
     faults += [f"{', '.join(changed)}: made in another way"] if changed else []
     if faults:
+        code = f"the image that made it, IMAGE_TAG={image[:8]}" if image else "the code that trained it"
         raise Problem(
-            f"the model has inputs that this code does not make as it was trained on ({'; '.join(faults)}). Take the "
-            "code that trained it, or train a new model"
+            f"the model has inputs that this code does not make as it was trained on ({'; '.join(faults)}). "
+            f"Take {code}, or train a new model"
         )

@@ -68,7 +68,7 @@ def fetch(settings: Settings) -> Loaded:
         from .versions import Versions
 
         served = Versions(Tracker(settings.tracking_uri)).load(settings.model, settings.threads, settings.trusted)
-    require_inputs(served.predictor.card)
+    require_inputs(served.predictor.card, served.image)
     return served
 
 

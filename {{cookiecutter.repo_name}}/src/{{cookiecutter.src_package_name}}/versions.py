@@ -71,8 +71,10 @@ class Versions:
             return str(mlflow.register_model(address, self.name, tags={**image, **(tags or {})}).version)
 
     def champion(self) -> str | None:
-        """Find the version that the alias points to."""
-        return self._version(self.name, self.alias)
+        """Find the version that the alias points to; None if there is no such model yet, or no alias."""
+        # Asked for the alias of a model that is not there, a server that knows rights answers that it may not be told.
+        known = self._client.search_registered_models(f"name='{self.name}'")
+        return self._version(self.name, self.alias) if known else None
 
     def _version(self, name: str, alias: str) -> str | None:
         try:
@@ -168,7 +170,7 @@ class Versions:
         exact = f"models:/{name}/{version}" if version else address
         with tempfile.TemporaryDirectory() as folder:
             try:
-                return Loaded(name, version, load(self.fetch(exact, Path(folder)), threads, trusted))
+                predictor = load(self.fetch(exact, Path(folder)), threads, trusted)
             except Missing as error:
                 fix = f"put them back, or move the alias {self.alias} to a version that has its files"
                 raise Problem(f"{exact} cannot be loaded, because its files are gone: {fix}") from error
@@ -176,6 +178,8 @@ class Versions:
                 if error.error_code in ABSENT:
                     raise Problem(f"there is no {exact} in {self._uri}: correct its name or number") from error
                 raise
+        tags = self._client.get_model_version(name, version).tags if version else {}
+        return Loaded(name, version, predictor, tags.get("image"))
 
 
 def _who() -> str:

@@ -144,24 +144,42 @@ def _job(request: Request, name: str, selector: str) -> tuple[str, bool]:
 def _rollout(request: Request, name: str) -> tuple[str, bool]:
     found = _get(request, name)
     wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
+    selector = f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}"
     for condition in status.get("conditions", []):
         if condition.get("reason") == "ProgressDeadlineExceeded":
-            raise Failed(f"{name} failed: {condition['message']} Its pods' logs say why.")
+            why = _last_words(request, selector) or "Its pods' logs say why."
+            raise Failed(f"{name} failed: {condition['message']} {why}")
     if status.get("observedGeneration", 0) < found["metadata"]["generation"]:
         return "seen", False
-    _require_unstuck(request, name, f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}")
+    _require_unstuck(request, name, selector)
     fresh, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
     # An old pod that is still there is ready, too: so there must be no more than are wanted.
     return f"{fresh} of {wanted} new, {ready} ready", fresh == ready == status.get("replicas") == wanted
 
 
 def _require_unstuck(request: Request, name: str, selector: str) -> None:
+    for container in _containers(request, selector):
+        waiting = container.get("state", {}).get("waiting", {})
+        if advice := STUCK.get(waiting.get("reason", "")):
+            raise Failed(f"{name} failed: {advice} ({waiting.get('message', waiting['reason'])})")
+
+
+def _last_words(request: Request, selector: str) -> str:
+    """Give the last line of a container that ended, as terminationMessagePolicy keeps it; empty if there is none."""
+    for container in _containers(request, selector):
+        if container.get("ready"):
+            continue
+        for state in ("state", "lastState"):
+            if lines := container.get(state, {}).get("terminated", {}).get("message", "").strip().splitlines():
+                return str(lines[-1])
+    return ""
+
+
+def _containers(request: Request, selector: str) -> Iterator[dict[str, Any]]:
+    """Look at the states of all containers of a job's pods."""
     words = ("get", "pods", f"--selector={selector}", "--output=json")
     for pod in json.loads(kubectl(*words, namespace=request.settings["NAMESPACE"]))["items"]:
-        for container in pod.get("status", {}).get("containerStatuses", []):
-            waiting = container.get("state", {}).get("waiting", {})
-            if advice := STUCK.get(waiting.get("reason", "")):
-                raise Failed(f"{name} failed: {advice} ({waiting.get('message', waiting['reason'])})")
+        yield from pod.get("status", {}).get("containerStatuses", [])
 
 
 def _get(request: Request, name: str) -> dict[str, Any]:
