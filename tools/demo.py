@@ -120,7 +120,8 @@ def make(demo: Demo) -> None:
         cookiecutter = str(TOOLS / "cookiecutter")
         demo.run([cookiecutter, str(ROOT), "--no-input", "-o", str(demo.project.parent)], ROOT)
     with demo.step("prepare", "Prepare the data: check every row, split") as said:
-        said += demo.run([sys.executable, "-m", f"{PACKAGE}.prepare"], demo.project)[-3:]
+        lines = demo.run([sys.executable, "-m", f"{PACKAGE}.prepare"], demo.project)
+        said += [line for line in lines if line.endswith(".parquet")]
     with demo.step("train", "Train a model, and promote it") as said:
         lines = demo.run([sys.executable, "-m", f"{PACKAGE}.train"], demo.project)
         said += [line for line in lines if line.startswith("accuracy")] + lines[-1:]
