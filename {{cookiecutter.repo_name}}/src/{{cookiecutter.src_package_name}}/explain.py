@@ -12,7 +12,8 @@ from .measure import Metric
 from .predictor import Array, Predicted, Predictor
 from .samples import Sample
 
-REPEATS = 5
+REPEATS = 5  # of the shuffle of an input; with many inputs fewer, so that there are no more than so many calls:
+CALLS = 1500
 ROWS = 1000  # looked at, at most; with many inputs fewer, so that there are no more than so many predictions:
 PREDICTIONS = 500_000
 CURVE_ROWS = 200
@@ -41,13 +42,14 @@ def worths(predictor: Predictor, rows: Sample, metric: Metric, seed: int) -> lis
     Source: L. Breiman, Random Forests, Machine Learning 45 (2001), section 10 (permutation importance).
     """
     names = list(predictor.card.inputs)
-    drawn = some(rows, max(100, min(ROWS, PREDICTIONS // (REPEATS * len(names)))), seed)
+    repeats = max(1, min(REPEATS, CALLS // len(names)))
+    drawn = some(rows, max(100, min(ROWS, PREDICTIONS // (repeats * len(names)))), seed)
     whole = metric.measure(drawn.truth, predictor.predict_inputs(drawn.inputs))
     random = np.random.default_rng(seed)
     found = []
     for name in names:
         losses = []
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             shuffled = drawn.inputs | {name: random.permutation(drawn.inputs[name])}
             losses.append(metric.gain(whole, metric.measure(drawn.truth, predictor.predict_inputs(shuffled))))
         found.append(Worth(name, float(np.mean(losses)), float(np.std(losses))))

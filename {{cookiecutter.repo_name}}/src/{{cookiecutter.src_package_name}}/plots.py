@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from . import explain
 from .challenger import Challenger
-from .columns import TARGET, TASK, label
+from .columns import COLUMNS, TARGET, TASK, label
 from .explain import Curve, Worth
+from .inputs import UNITS
 from .kinds import Kind
 from .plan import Plan
 from .predictor import Array, Predicted
@@ -20,6 +22,8 @@ STRONGEST = 3  # inputs whose effect is drawn
 FEW = 12  # classes whose counts can be written into a square each
 SHOWN = 20  # inputs, or confusions, at most
 LINES = 6  # classes in one plot of curves, at most
+DOTS = 5000  # rows that are drawn as dots; more would hide one another
+TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 
 
 def draw(made: Challenger, planned: Plan, seed: int) -> Iterator[tuple[str, Figure]]:
@@ -55,7 +59,10 @@ def quality(truth: Array, predicted: Predicted, measured: str) -> Figure:
 
 def _scatter(truth: Array, predicted: Predicted) -> Figure:
     figure, axes = _canvas()
-    axes.scatter(predicted.values, truth, s=8, alpha=0.5, linewidths=0)
+    if len(truth) > DOTS:
+        axes.hexbin(predicted.values, truth, gridsize=60, bins="log", mincnt=1, cmap="Blues")
+    else:
+        axes.scatter(predicted.values, truth, s=8, alpha=0.5, linewidths=0)
     ends = [min(truth.min(), predicted.values.min()), max(truth.max(), predicted.values.max())]
     axes.plot(ends, ends, color="black", linewidth=0.8)
     axes.set(xlabel="predicted", ylabel="true")
@@ -64,14 +71,17 @@ def _scatter(truth: Array, predicted: Predicted) -> Figure:
 
 def _matrix(counts: Array, names: Sequence[str]) -> Figure:
     """Draw how many rows of each class (downwards) were taken for which (across)."""
-    figure, axes = _canvas()
+    side = max(5.5, 2.5 + 0.45 * len(names))
+    figure, axes = _canvas(side + 1, side)
     axes.imshow(_rates(counts), cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
             dark = _rates(counts)[row, column] > 0.5
-            axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+            words = str(count) if count < 10_000 else f"{count / 1000:.0f}k"
+            axes.text(column, row, words, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    short = [_short(name) for name in names]
+    axes.set_xticks(range(len(names)), short, **TILTED)
+    axes.set_yticks(range(len(names)), short)
     axes.set(xlabel="predicted", ylabel="true")
     return figure
 
@@ -90,6 +100,7 @@ def _worst(counts: Array, names: Sequence[str]) -> Figure:
     right.set_yticks(range(len(pairs)), words, fontsize=8)
     right.invert_yaxis()
     right.set(title="worst confusions: true → predicted", xlabel="rows")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -100,31 +111,58 @@ def _rates(counts: Array) -> Array:
 def importance(found: Sequence[Worth], metric: str) -> Figure:
     """Draw how much worse a metric gets when an input's values are shuffled, for the strongest inputs."""
     strongest = list(found)[:SHOWN]
-    figure, axes = _canvas()
+    figure, axes = _canvas(6.5, 1.5 + 0.25 * len(strongest))
     axes.barh(range(len(strongest)), [worth.mean for worth in strongest], xerr=[worth.deviation for worth in strongest])
     axes.set_yticks(range(len(strongest)), [_short(worth.name) for worth in strongest])
     axes.invert_yaxis()
-    more = f", the strongest {SHOWN} of {len(found)}" if len(found) > SHOWN else ""
-    axes.set(title=f"Loss of {metric} when an input is shuffled{more}", xlabel=f"loss of {metric}")
+    axes.set_xlabel(f"loss of {metric}")
+    more = f"\nthe strongest {SHOWN} of {len(found)} inputs" if len(found) > SHOWN else ""
+    figure.suptitle(f"Loss of {metric} when an input is shuffled{more}", fontsize=10)
     return figure
 
 
 def dependence(curves: Sequence[Curve]) -> Figure:
     """Draw what is predicted on average when one input is set to a value in every row."""
-    figure = Figure(figsize=(4.5 * len(curves), 4.2), layout="constrained")
-    for axes, curve in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves, strict=True):
-        spread = sorted(curve.lines, key=lambda name: -float(np.ptp(curve.lines[name])))[:LINES]
-        for name in sorted(spread):
-            numbers = curve.kind == Kind.NUMBER
-            places = curve.values if numbers else range(len(curve.values))
-            axes.plot(places, curve.lines[name], marker="" if numbers else "o", label=_short(name))
+    figure = Figure(figsize=(max(6.5, 4 * len(curves)), 4.5), layout="constrained")
+    shown = _most_moved(curves)
+    for axes, curve in zip(figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves, strict=True):
+        few = curve.kind != Kind.NUMBER or len(curve.values) < 5
+        for name in shown:
+            axes.plot(_places(curve), curve.lines[name], marker="o" if few else "", label=_short(name))
         if curve.kind != Kind.NUMBER:
             names = [_short(str(value)) or "(missing)" for value in curve.values]
-            axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set(xlabel=_short(curve.name), ylabel="probability" if TASK == "classification" else "prediction")
-        axes.legend(fontsize=8)
-    figure.suptitle("Mean prediction when one input is set to a value in every row", fontsize=10)
+            axes.set_xticks(range(len(names)), names, **TILTED)
+        elif _unit(curve):
+            axes.tick_params(axis="x", labelrotation=45)
+        axes.set_xlabel(_short(curve.name))
+    figure.axes[0].set_ylabel("probability" if TASK == "classification" else "prediction")
+    if len(shown) > 1:
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    known = len(curves[0].lines)
+    more = f"\nthe {LINES} classes of {known} that change most" if known > LINES else ""
+    figure.suptitle(f"Mean prediction when one input is set to a value in every row{more}", fontsize=10)
     return figure
+
+
+def _most_moved(curves: Sequence[Curve]) -> list[str]:
+    """Choose the lines that change most over any of the inputs, the same ones for all."""
+    spread = {name: max(float(np.ptp(curve.lines[name])) for curve in curves) for name in curves[0].lines}
+    strongest = sorted(spread, key=lambda name: -spread[name])[:LINES]
+    return [name for name in spread if name in strongest]
+
+
+def _unit(curve: Curve) -> str | None:
+    """Give the unit of an input that is a column of dates or times, such as D; None for others."""
+    return UNITS.get(COLUMNS[curve.name].kind) if curve.name in COLUMNS else None
+
+
+def _places(curve: Curve) -> Any:
+    """Say where values lie on the axis: numbers and moments at their own place, others one after the other."""
+    if curve.kind != Kind.NUMBER:
+        return range(len(curve.values))
+    unit = _unit(curve)
+    factor = 1e6 if unit == "us" else 1  # inputs.py makes seconds of times
+    return curve.values if unit is None else (np.array(curve.values) * factor).astype(f"datetime64[{unit}]")
 
 
 def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float | None) -> Figure:
@@ -150,9 +188,11 @@ def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float |
 
 
 def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """Shorten a name in its middle, since names that begin alike often end differently; $ is no formula's begin."""
+    half = most // 2
+    return (name if len(name) <= most else f"{name[:half]}…{name[1 - half :]}").replace("$", r"\$")
 
 
-def _canvas() -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.5, 5.5), layout="constrained")
+def _canvas(width: float = 6.5, height: float = 5.5) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
