@@ -110,9 +110,8 @@ NIGHTLY = [
     Change("add-feature", "Target encoding", 1, "log_loss"),
     Change("yours", "A boolean target", 1, '"prediction": ?(true|false)', SIGHTING, (BOOLEAN,)),
     Change("yours", "Twenty classes", 1, "20, the rarest: strain 0", SIGHTING, (CLASSES,)),
-    Change("add-model", "XGBoost and LightGBM", 0, "log_loss"),
-    Change("add-model", "Early stopping", 0, "log_loss"),
-    Change("add-model", "Class weights", 0, "log_loss"),
+    Change("add-model", "Add a model", 0, "log_loss"),
+    Change("add-model", "Early stopping and class weights", 0, "log_loss"),
     Change("add-model", "A weight column", 0, "rmse", SIGHTING),
     Change("add-model", "The logarithm of a target", 1, "rmse", SIGHTING),
     Change("add-metric", "Quantiles", 2, "promoted to champion: pinball", SIGHTING),
@@ -201,7 +200,7 @@ def test_a_change_of_the_guide_goes_from_raw_file_to_answer(change: Change, work
         edit(project / SCHEMA, change.schema)
     for block in edits:
         edit(project / block.title, block.code)
-    assert len({block.title for block in edits}) == change.files
+    assert len({block.title for block in edits}) == change.files <= 2
     typed = [block for block in held if block.kind == "run" and block.language == "bash"]
     assert re.search(change.shows, "\n".join(whole_way(typed, workspace))), change.shows
 
@@ -215,7 +214,7 @@ def whole_way(typed: list[Block], workspace: Workspace) -> list[str]:
         for block in typed or [Block("bash", "", f"python -m {PACKAGE}.train")]:
             printed.append(shell.run(block))
             assert surprises(printed[-1], block) == [], f"{block.code}\n{printed[-1]}"
-        assert "promoted to champion" in printed[-1], printed[-1]
+        assert "promoted to champion" in printed[-1], printed[-1]  # by the first of several commands, at least
         shell.run(SERVE)
         request = example(workspace)
         printed.append(shell.run(Block("bash", "", f"{ASK} --data '{request}'")))
