@@ -34,7 +34,7 @@ rows = len(table)
 flipper = table["flipper_length_mm"].to_numpy()
 strains = np.where(np.arange(rows) % 60 == 0, 0, 1 + flipper.argsort().argsort() * 19 // rows)
 table.with_columns(
-    pl.Series("seen_on", np.datetime64("2007-11-01") + random.permutation(rows)),
+    pl.Series("seen_on", np.datetime64("2023-09-01") + random.permutation(rows)),
     pl.Series("colony", random.integers(0, 40, rows)),
     pl.Series("weight", random.uniform(0.5, 2, rows).round(2)),
     pl.Series("returned", flipper + random.normal(0, 3, rows) > 200),
@@ -53,7 +53,7 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     island: Annotated[str, Field(min_length=1, max_length=40, examples=["Biscoe"])]
-    seen_on: Annotated[date, Field(examples=["2007-11-16"])] | None = None
+    seen_on: Annotated[date, Field(examples=["2023-11-16"])] | None = None
     bill_length_mm: Annotated[float, Field(gt=0, lt=200, examples=[46.1])] | None = None
     bill_depth_mm: Annotated[float, Field(gt=0, lt=100, examples=[13.2])] | None = None
     flipper_length_mm: Annotated[float, Field(gt=0, lt=500, examples=[211])] | None = None
@@ -75,11 +75,9 @@ class Example(Row):
     strain: Annotated[str, Field(min_length=1)]
 """
 
-# What pages say in words, or on a page of its own.
+# What "Make it yours" says in words.
 BOOLEAN = Block("python", SCHEMA, RETURNED)
 CLASSES = Block("python", SCHEMA, STRAINS)
-TIME = Block("yaml", "conf/data/table.yaml", "split: {time: {column: seen_on}}")
-GROUP = Block("yaml", "conf/data/table.yaml", "split: {by: [colony]}")
 
 
 @dataclass(frozen=True)
@@ -103,23 +101,22 @@ DAILY = [
     Change("add-model", "Stacking", 1, "log_loss"),
     Change("add-metric", "A metric of your own", 2, r"promoted to champion: costs \d"),
     Change("add-metric", "A threshold", 1, '"threshold": ?0.3', SIGHTING + RETURNED),
-    Change("split", "A time split", 1, "split by seen_on", SIGHTING, (TIME,)),
+    Change("split", "By time", 1, "split by seen_on", SIGHTING),
 ]
 NIGHTLY = [
     Change("add-feature", "Parts of a date", 1, '"weekday"', SIGHTING),
     Change("add-feature", "Target encoding", 1, "log_loss"),
     Change("yours", "A boolean target", 1, '"prediction": ?(true|false)', SIGHTING, (BOOLEAN,)),
     Change("yours", "Twenty classes", 1, "20, the rarest: strain 0", SIGHTING, (CLASSES,)),
-    Change("add-model", "XGBoost and LightGBM", 0, "log_loss"),
-    Change("add-model", "Early stopping", 0, "log_loss"),
-    Change("add-model", "Class weights", 0, "log_loss"),
+    Change("add-model", "Add a model", 0, "log_loss"),
+    Change("add-model", "Early stopping and class weights", 0, "log_loss"),
     Change("add-model", "A weight column", 0, "rmse", SIGHTING),
     Change("add-model", "The logarithm of a target", 1, "rmse", SIGHTING),
     Change("add-metric", "Quantiles", 2, "promoted to champion: pinball", SIGHTING),
     Change("add-model", "What ONNX has no form for", 1, '"format": ?"skops"'),
     Change("trust", "Cross-validation", 0, "log_loss"),
     Change("trust", "A final fit", 0, '"judged": ?"models:/'),
-    Change("split", "A group split", 1, r"groups \(train/valid/test\)", SIGHTING, (GROUP,)),
+    Change("split", "Groups", 0, r"groups \(train/valid/test\)"),
 ]
 
 
@@ -201,7 +198,7 @@ def test_a_change_of_the_guide_goes_from_raw_file_to_answer(change: Change, work
         edit(project / SCHEMA, change.schema)
     for block in edits:
         edit(project / block.title, block.code)
-    assert len({block.title for block in edits}) == change.files
+    assert len({block.title for block in edits}) == change.files <= 2
     typed = [block for block in held if block.kind == "run" and block.language == "bash"]
     assert re.search(change.shows, "\n".join(whole_way(typed, workspace))), change.shows
 
@@ -212,10 +209,12 @@ def whole_way(typed: list[Block], workspace: Workspace) -> list[str]:
     printed = []
     try:
         printed.append(shell.run(Block("bash", "", f"python -m {PACKAGE}.prepare")))
-        for block in typed or [Block("bash", "", f"python -m {PACKAGE}.train")]:
+        if not any(".train" in block.code for block in typed):
+            typed = [*typed, Block("bash", "", f"python -m {PACKAGE}.train")]
+        for block in typed:
             printed.append(shell.run(block))
             assert surprises(printed[-1], block) == [], f"{block.code}\n{printed[-1]}"
-        assert "promoted to champion" in printed[-1], printed[-1]
+        assert "promoted to champion" in printed[-1], printed[-1]  # by the first of several commands, at least
         shell.run(SERVE)
         request = example(workspace)
         printed.append(shell.run(Block("bash", "", f"{ASK} --data '{request}'")))

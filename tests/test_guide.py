@@ -11,8 +11,8 @@ from specs import TOOLS
 
 NAVIGATION = re.search(r"^nav:\n((?: .*\n)+)", (TEMPLATE / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
 PAGES = [f"docs/{page}" for page in re.findall(r"(\S+\.md)$", NAVIGATION[1], re.MULTILINE)] + ["README.md"]
-CHANGES = ["docs/guide/add-feature.md", "docs/guide/add-model.md", "docs/guide/add-metric.md"]
-ELSEWHERE = {"docs/guide/yours.md": "tests/test_yours.py"} | dict.fromkeys(CHANGES, "tests/test_changes.py")  # edits, too
+CHANGES = [f"docs/guide/add-{what}.md" for what in ("feature", "model", "metric")]
+ELSEWHERE = {"docs/guide/yours.md": "tests/test_yours.py", **dict.fromkeys(CHANGES, "tests/test_changes.py")}
 OTHERS = {"console", "docker", "ini", "json", "markdown", "powershell", "text", "toml", "yaml"}
 
 # What became of the blocks of a page, by language and code: the kind that they were treated as.

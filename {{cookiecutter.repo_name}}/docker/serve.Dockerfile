@@ -13,7 +13,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes \
 
 FROM ${BASE} AS source
 WORKDIR /app
-COPY conf/serve.yaml conf/serve.yaml
+COPY conf/serve.yaml conf/export.yaml conf/
 COPY src src
 RUN python3 -m compileall -q src
 

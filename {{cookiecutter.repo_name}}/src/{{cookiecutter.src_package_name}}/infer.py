@@ -111,7 +111,7 @@ def _score(file: Path, folder: storage.Location, state: State, predictor: Predic
 
 def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: str) -> pl.DataFrame:
     """Put predictions, probabilities and the model's name beside the rows' ids."""
-    predicted = predictor.predict(data.columns(table.select(COLUMNS)))  # a target in the inbox was not checked
+    predicted = predictor.predict(data.columns(table.select(list(COLUMNS))))  # a target in the inbox was not checked
     ids = [table[id_column]] if id_column in table.columns else []
     scored = pl.DataFrame([*ids, pl.Series("prediction", predicted.values.tolist())])
     if predicted.probabilities is not None:

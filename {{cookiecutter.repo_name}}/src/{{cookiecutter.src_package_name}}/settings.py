@@ -1,8 +1,10 @@
 """The service's settings."""
 
+import yaml
 from pydantic import Field
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -27,11 +29,13 @@ class Settings(BaseSettings):
     max_waiting: int = Field(4000, ge=1, description="rows waiting or being predicted before requests are refused")
     threads: int = Field(1, ge=1, description="threads for one prediction; more pods serve better than more threads")
     grace: int = Field(30, ge=0, description="seconds after SIGTERM to finish the requests that have begun")
-    trusted: list[str] = Field([], description="types that a skops model may hold")
+    trusted: list[str] = Field([], description="types that a skops model may hold; if not set, those of conf/export.yaml")
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: Source, env_settings: Source, *_: Source, **__: Source
     ) -> tuple[Source, ...]:
-        """Rank options above environment variables, and those above the file."""
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+        """Rank options above environment variables, those above the file, and that above what training trusts."""
+        export = yaml.safe_load((CONF / "export.yaml").read_text(encoding="utf-8"))["export"]
+        kept = InitSettingsSource(settings_cls, {"trusted": export["trusted"]})
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls), kept
