@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from {{ cookiecutter.src_package_name }} import delivery, rival
+from {{ cookiecutter.src_package_name }} import rival
 from {{ cookiecutter.src_package_name }}.columns import EXAMPLE
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.predictor import Card
@@ -50,7 +50,7 @@ def test_what_does_not_come_back_as_it_was_recorded_is_not_registered(
         return address
 
     monkeypatch.setattr(Tracker, "log_model", damage)
-    with pytest.raises(Problem, match="does not give model.onnx back as recorded"):
+    with pytest.raises(Problem, match=r"does not give model.onnx back as recorded"):
         retrain()
     assert versions().champion() == "1"
     assert len(tracker().client.search_model_versions(f"name='{versions().name}'")) == 1

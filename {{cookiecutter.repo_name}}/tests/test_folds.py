@@ -1,9 +1,9 @@
 import pytest
 
 from {{ cookiecutter.src_package_name }} import model
+from {{ cookiecutter.src_package_name }}.columns import TASK
 from {{ cookiecutter.src_package_name }}.folds import cross_validated
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
-from {{ cookiecutter.src_package_name }}.columns import TASK
 from {{ cookiecutter.src_package_name }}.plan import Plan
 
 from .conftest import POOR, QUICK, configure

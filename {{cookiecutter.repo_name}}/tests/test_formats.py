@@ -76,7 +76,7 @@ def test_types_that_nobody_trusts_are_neither_kept_nor_loaded(skops: Kept, plann
 
 
 def test_a_format_is_a_module() -> None:
-    with pytest.raises(Problem, match="export.format=pickle: it is one of onnx, skops"):
+    with pytest.raises(Problem, match=r"export.format=pickle: it is one of onnx, skops"):
         formats.find("pickle")
     for name in ("onnx", "skops"):
         assert {"NEEDS", "example", "write", "read"} <= set(dir(formats.find(name)))
@@ -124,7 +124,7 @@ def test_differences_are_noticed_and_measured() -> None:
     labels, probabilities = CLASSES
     assert prove_equal(CLASSES, CLASSES) == 0
     assert prove_equal((labels, probabilities + 1e-5), CLASSES) == pytest.approx(1e-5)
-    with pytest.raises(Problem, match="differs from the fitted one by 0.001; keep it with"):
+    with pytest.raises(Problem, match=r"differs from the fitted one by 0.001; keep it with"):
         prove_equal((labels, probabilities + 1e-3), CLASSES)
     with pytest.raises(Problem, match="differs"):
         prove_equal((labels, np.full((2, 2), np.nan)), CLASSES)

@@ -127,7 +127,7 @@ def test_shards_share_the_inbox(trained: Path, inbox: Path, predictor: Predictor
 def test_a_shard_that_does_not_exist_is_a_problem(
     trained: Path, inbox: Path, predictor: Predictor, count: str, index: str
 ) -> None:
-    with pytest.raises(Problem, match=f"shard.count={count} shard.index={index}"):
+    with pytest.raises(Problem, match=rf"shard.count={count} shard.index={index}"):
         score(predictor, f"shard.count={count}", f"shard.index={index}")
 
 
@@ -142,5 +142,5 @@ def test_a_shard_without_files_says_so(
 
 def test_a_missing_column_is_named(trained: Path, inbox: Path, predictor: Predictor) -> None:
     pl.DataFrame([EXAMPLE]).drop(a_number()).write_csv(inbox / "ten.csv")
-    with pytest.raises(Problem, match=f"no column '{a_number()}'"):
+    with pytest.raises(Problem, match=rf"no column '{a_number()}'"):
         score(predictor)

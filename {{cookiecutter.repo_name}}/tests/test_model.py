@@ -60,7 +60,7 @@ def rounds(estimator: object) -> int:
 
 def test_what_cannot_stop_early_is_a_problem() -> None:
     config = configure("train", f"model={QUICK}", "+model.early_stopping=3")
-    with pytest.raises(Problem, match="cannot stop early: set model.early_stopping=null"):
+    with pytest.raises(Problem, match=r"cannot stop early: set model.early_stopping=null"):
         model.require(model.build(config, 0), config.model, weighted=False)
 
 
@@ -69,7 +69,7 @@ def test_what_takes_no_weights_is_a_problem() -> None:
     config = configure("train", f"model={QUICK}")
     config.model = {"name": "near", "estimator": {TASK: f"sklearn.neighbors.KNeighbors{kind}"}, "params": {}}
     model.require(model.build(config, 0), config.model, weighted=False)
-    with pytest.raises(Problem, match=f"KNeighbors{kind} takes no weights of rows: unset weight.column"):
+    with pytest.raises(Problem, match=rf"KNeighbors{kind} takes no weights of rows: unset weight.column"):
         model.require(model.build(config, 0), config.model, weighted=True)
 
 
@@ -104,10 +104,10 @@ def test_the_seed_reaches_what_is_nested(planned: Plan) -> None:
 
 def test_a_models_file_leaves_steps_out() -> None:
     config = configure("train", "model=boosting")
-    number = dict((name, part) for name, part, _ in model.build(config, 0)[0].transformers)["number"]
+    number = {name: part for name, part, _ in model.build(config, 0)[0].transformers}["number"]
     assert not any("impute" in step for step, _ in number.steps)
     whole = OmegaConf.merge(config, {"model": {"without": []}})
-    number = dict((name, part) for name, part, _ in model.build(whole, 0)[0].transformers)["number"]
+    number = {name: part for name, part, _ in model.build(whole, 0)[0].transformers}["number"]
     assert any("impute" in step for step, _ in number.steps)
 
 

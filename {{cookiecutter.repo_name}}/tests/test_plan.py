@@ -75,7 +75,7 @@ def test_a_model_for_another_task_is_a_problem(configured: Configured) -> None:
 def test_a_metric_of_probabilities_is_no_objective_for_a_model_that_gives_none(configured: Configured) -> None:
     config = configured()
     config.model = {"name": "plain", "estimator": {TASK: "sklearn.linear_model.RidgeClassifier"}, "params": {}}
-    with pytest.raises(Problem, match="log_loss asks for probabilities, which model=plain does not give: .*accuracy"):
+    with pytest.raises(Problem, match=r"log_loss asks for probabilities, which model=plain does not give: .*accuracy"):
         plan.make(config)
     config.objective.classification = "accuracy"
     assert set(plan.make(config).metrics) == {"accuracy", "recall", "f1"}
@@ -120,5 +120,5 @@ def test_there_is_nothing_to_learn_from_one_class(
 
 
 def test_a_final_fit_has_no_rows_to_stop_early_by(configured: Configured) -> None:
-    with pytest.raises(Problem, match="final_fit=true leaves no rows to stop early by: set model.early_stopping=null"):
+    with pytest.raises(Problem, match=r"final_fit=true leaves no rows to stop early by: set model.early_stopping=null"):
         plan.make(configured("model=boosting", "final_fit=true", "model.early_stopping=5"))

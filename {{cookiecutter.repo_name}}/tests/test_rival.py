@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import formats, gate, plan, rival, tables
 from {{ cookiecutter.src_package_name }} import challenger as module
+from {{ cookiecutter.src_package_name }} import formats, gate, plan, rival, tables
 from {{ cookiecutter.src_package_name }}.challenger import Challenger
 from {{ cookiecutter.src_package_name }}.columns import TARGET, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
@@ -76,7 +76,7 @@ def test_a_champion_that_cannot_be_compared_is_named_before_anything_is_fitted(
     before = recorded()
     monkeypatch.setattr(module, "make", lambda *_: pytest.fail("fitted"))
     with pytest.raises(
-        Problem, match=f"the champion models:/{versions().name}/1 cannot be compared: .*{says}"
+        Problem, match=rf"the champion models:/{versions().name}/1 cannot be compared: .*{says}"
     ) as caught:
         retrain()
     assert str(caught.value).endswith(OTHERWISE)
@@ -96,7 +96,7 @@ def test_a_champion_without_files_is_named_before_anything_is_fitted_and_can_be_
     before = recorded()
     with monkeypatch.context() as patched:
         patched.setattr(module, "make", lambda *_: pytest.fail("fitted"))
-        with pytest.raises(Problem, match=f"the champion models:/{versions().name}/1 cannot be compared: ") as caught:
+        with pytest.raises(Problem, match=rf"the champion models:/{versions().name}/1 cannot be compared: ") as caught:
             retrain()
     assert str(caught.value).endswith(OTHERWISE)
     assert len(str(caught.value).splitlines()) == 1
@@ -110,7 +110,7 @@ def test_a_champion_without_files_is_named_before_anything_is_fitted_and_can_be_
 def test_a_champion_is_asked_for_or_not(trained: Path) -> None:
     assert call("gate.champion=none") is None
     assert call() is not None
-    with pytest.raises(Problem, match="gate.champion=maybe: it is either current or none"):
+    with pytest.raises(Problem, match=r"gate.champion=maybe: it is either current or none"):
         call("gate.champion=maybe")
 
 

@@ -172,7 +172,7 @@ def test_a_model_whose_inputs_are_not_made_names_the_image_that_made_it(
     require_inputs(card, made.image)
     name, seen = next(iter(card.inputs.items()))
     changed = card.model_copy(update={"inputs": {**card.inputs, name: Seen(kind=seen.kind, fingerprint="of before")}})
-    with pytest.raises(Problem, match=f"{re.escape(name)}: made in another way.*IMAGE_TAG=0ff1ce0d,"):
+    with pytest.raises(Problem, match=rf"{re.escape(name)}: made in another way.*IMAGE_TAG=0ff1ce0d,"):
         require_inputs(changed, made.image)
     with pytest.raises(Problem, match="the code that trained it"):
         require_inputs(changed, here.load(f"models:/{here.name}/1").image)
@@ -189,5 +189,5 @@ def test_a_version_whose_files_are_gone_is_named_with_the_way_out(here: Versions
 
 
 def test_a_version_that_there_is_not_is_named(here: Versions) -> None:
-    with pytest.raises(Problem, match=f"there is no models:/{here.name}/9 in sqlite"):
+    with pytest.raises(Problem, match=rf"there is no models:/{here.name}/9 in sqlite"):
         here.load(f"models:/{here.name}/9")

@@ -50,5 +50,5 @@ def require(
 ) -> None:
     """Refuse to let a metric decide that is not defined on a split."""
     if not np.isfinite(values[metric.name]):
-        said = undefined(metric.name, split, truth, classes)
-        raise Problem(f"{said}; take another objective, or another split (docs/guide/split.md)")
+        reason = undefined(metric.name, split, truth, classes)
+        raise Problem(f"{reason}; take another objective, or another split (docs/guide/split.md)")

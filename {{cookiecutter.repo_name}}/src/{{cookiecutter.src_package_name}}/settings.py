@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     max_waiting: int = Field(4000, ge=1, description="rows waiting or being predicted before requests are refused")
     threads: int = Field(1, ge=1, description="threads for one prediction; more pods serve better than more threads")
     grace: int = Field(30, ge=0, description="seconds after SIGTERM to finish the requests that have begun")
-    trusted: list[str] = Field([], description="types that a skops model may hold; if not set, those of conf/export.yaml")
+    trusted: list[str] = Field([], description="types that a skops model may hold; else those of conf/export.yaml")
 
     @classmethod
     def settings_customise_sources(

@@ -51,9 +51,9 @@ def meet(address: str) -> BaseStorage:
             time.sleep(2)
             return _database(address)
     except (ImportError, SQLAlchemyError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        fix = next(fix for words, fix in FIXES.items() if words in said)
-        raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {fix} ({said})") from error
+        reason = str(error).splitlines()[0]
+        fix = next(fix for words, fix in FIXES.items() if words in reason)
+        raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {fix} ({reason})") from error
 
 
 def _database(address: str) -> BaseStorage:
