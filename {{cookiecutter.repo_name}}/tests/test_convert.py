@@ -28,7 +28,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from {{ cookiecutter.src_package_name }}.convert import rounded_down, to_onnx
+from {{ cookiecutter.src_package_name }}.convert import to_onnx
+from {{ cookiecutter.src_package_name }}.converters import rounded_down
 from {{ cookiecutter.src_package_name }}.errors import Problem
 
 ROWS = 300

@@ -7,10 +7,10 @@ pipeline in which every number that single precision would round the wrong way i
 import warnings
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from importlib import import_module
 from traceback import walk_tb
 from typing import Any
 
-import lightgbm
 import numpy as np
 import onnx
 import onnxruntime
@@ -49,7 +49,8 @@ WORDS = {
     r"\w+": r"[\p{L}\p{N}_]+",
 }
 
-converters.register()
+# Packages with a module of converters each, which is imported where a pipeline holds one of their estimators.
+PACKAGES = ("lightgbm", "xgboost")
 
 
 def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str], classes: int | None) -> onnx.ModelProto:
@@ -69,6 +70,7 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str], classes: int | None) -
         Problem: A step has no ONNX form, or one that is known to answer otherwise.
     """
     twin = _twin(pipeline)
+    _register(twin)
     options = {id(part): _tokens(part) for part in _parts(twin) if isinstance(part, CountVectorizer)}
     if classes is not None:  # probabilities as an array, not a dictionary; LinearSVC has none, and no such option
         options[id(twin[-1])] = {} if isinstance(twin[-1], LinearSVC) else {"zipmap": False}
@@ -85,6 +87,21 @@ def to_onnx(pipeline: Pipeline, kinds: Mapping[str, str], classes: int | None) -
     if classes is not None and not hasattr(pipeline, "predict_proba"):
         del model.graph.output[1:]  # scores of a decision function, which are no probabilities
     return _loadable(_named(model, list(kinds)), twin)
+
+
+def _register(pipeline: Pipeline) -> None:
+    """Tell skl2onnx of the converters that a pipeline may need."""
+    converters.register()
+    for name in {_package(part) for part in _parts(pipeline)}.intersection(PACKAGES):
+        _converters(name).register()
+
+
+def _package(part: object) -> str:
+    return type(part).__module__.partition(".")[0]
+
+
+def _converters(package: str) -> Any:
+    return import_module(f".converters.{package}", __package__)
 
 
 def _loadable(model: onnx.ModelProto, pipeline: Pipeline) -> onnx.ModelProto:
@@ -141,9 +158,9 @@ def _twin(pipeline: Pipeline) -> Pipeline:
     twin = deepcopy(pipeline)
     for part in _parts(twin):
         if isinstance(part, TreePredictor):  # of histogram gradient boosting
-            part.nodes["num_threshold"] = rounded_down(part.nodes["num_threshold"])
-        elif isinstance(part, lightgbm.LGBMModel) and part.__sklearn_is_fitted__():
-            part._Booster = _single(part.booster_)
+            part.nodes["num_threshold"] = converters.rounded_down(part.nodes["num_threshold"])
+        elif _package(part) == "lightgbm" and part.__sklearn_is_fitted__():
+            part._Booster = _converters("lightgbm").single(part.booster_)
         elif isinstance(part, VotingClassifier):
             part.flatten_transform = False  # is for transform, and skl2onnx refuses it for predict as well
         elif isinstance(part, CalibratedClassifierCV) and part.method == "isotonic":
@@ -165,28 +182,6 @@ def _parts(thing: object) -> Iterator[Any]:
     elif isinstance(thing, BaseEstimator) or type(thing).__module__.startswith("sklearn."):
         yield thing
         yield from _parts(getattr(thing, "__dict__", {}))
-
-
-def rounded_down(values: Array) -> Array:
-    """Round doubles to float32 that are no larger; the shape stays, and the type is float64 again."""
-    with np.errstate(over="ignore"):  # infinity is then rounded down to the largest float32
-        near = values.astype(np.float32)
-    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
-
-
-def _single(booster: lightgbm.Booster) -> lightgbm.Booster:
-    """Copy LightGBM's trees with their thresholds rounded down.
-
-    Source: LightGBM's own text format (`Tree::ToString` of its C++), with a line of thresholds for each tree.
-    `tree_sizes` counts their bytes, which are no longer the same; without it LightGBM looks where trees end.
-    """
-    lines = booster.model_to_string().splitlines()
-    for place, line in enumerate(lines):
-        key, _, values = line.partition("=")
-        if key == "threshold":
-            thresholds = rounded_down(np.array(values.split(), dtype=float))
-            lines[place] = f"threshold={' '.join(map(repr, thresholds.tolist()))}"
-    return lightgbm.Booster(model_str="\n".join(line for line in lines if not line.startswith("tree_sizes=")))
 
 
 def _tokens(vectorizer: CountVectorizer) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def _make(place: str, settings: Mapping[str, Any]) -> Any:
     try:
         return instantiate(OmegaConf.create({**settings, "_convert_": "all"}))
     except InstantiationException as error:
-        cause = error.__cause__ or error
-        raise Problem(f"{place} cannot be made: {str(cause).splitlines()[0]}") from error
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise Problem(f"{place} cannot be made: {reason[:400]}") from error
 
 
 def has_probabilities(pipeline: Pipeline) -> bool:

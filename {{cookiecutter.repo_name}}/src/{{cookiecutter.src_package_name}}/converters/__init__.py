@@ -1,20 +1,15 @@
-"""Converters to ONNX that skl2onnx lacks, each told to it by `register`: for encoders, log targets and boosting.
+"""Converters to ONNX that skl2onnx lacks, each told to it by `register`: for encoders and log targets.
 
 A converter is given a fitted step by `operator.raw_operator`, and adds nodes between the operator's inputs and outputs.
-A shape says what type and shape the outputs have.
+A shape says what type and shape the outputs have. Packages that not every machine can load have modules of their own.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-import lightgbm
 import numpy as np
 import skl2onnx
-import xgboost
 from numpy.typing import NDArray
-from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
-from onnxmltools.convert.xgboost.common import get_xgb_params
-from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.algebra.onnx_ops import (
     OnnxConcat,
@@ -26,10 +21,7 @@ from skl2onnx.algebra.onnx_ops import (
     OnnxSub,
 )
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType, guess_numpy_type
-from skl2onnx.common.shape_calculator import (
-    calculate_linear_classifier_output_shapes,
-    calculate_linear_regressor_output_shapes,
-)
+from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes
 from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
 from skl2onnx.operator_converters.random_forest import convert_sklearn_random_forest_regressor_converter
 from sklearn.compose import TransformedTargetRegressor
@@ -38,25 +30,31 @@ from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
 Array = NDArray[Any]
 
+# What skl2onnx passes to the converters of classifiers.
+OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"], "raw_scores": [True, False]}
+
 
 def register() -> None:
     """Tell skl2onnx of all converters in this module; doing so again changes nothing."""
-    options = {"nocl": [True, False], "zipmap": [True, False, "columns"], "raw_scores": [True, False]}
-    for kind, convert in (xgboost.XGBClassifier, _xgb_classifier), (lightgbm.LGBMClassifier, _lgbm_classifier):
-        _register(kind, calculate_linear_classifier_output_shapes, convert, options=options)
     for kind, convert in (
-        (xgboost.XGBRegressor, convert_xgboost),
-        (lightgbm.LGBMRegressor, convert_lightgbm),
         (HistGradientBoostingRegressor, _boosting_regressor),
         (TransformedTargetRegressor, _log_target),
     ):
-        _register(kind, calculate_linear_regressor_output_shapes, convert)
-    _register(OneHotEncoder, _one_hot_shape, _one_hot)
-    _register(TargetEncoder, _target_encoder_shape, _target_encoder)
+        tell(kind, calculate_linear_regressor_output_shapes, convert)
+    tell(OneHotEncoder, _one_hot_shape, _one_hot)
+    tell(TargetEncoder, _target_encoder_shape, _target_encoder)
 
 
-def _register(kind: type, shape: Any, convert: Any, **options: Any) -> None:
+def tell(kind: type, shape: Any, convert: Any, **options: Any) -> None:
+    """Tell skl2onnx of one converter."""
     skl2onnx.update_registered_converter(kind, f"Own{kind.__name__}", shape, convert, **options)
+
+
+def rounded_down(values: Array) -> Array:
+    """Round doubles to float32 that are no larger; the shape stays, and the type is float64 again."""
+    with np.errstate(over="ignore"):  # infinity is then rounded down to the largest float32
+        near = values.astype(np.float32)
+    return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
 
 
 def _codes(operator: Any, codes: Iterable[Array], unseen: Iterable[int], version: int) -> list[Any]:
@@ -161,26 +159,3 @@ def _exponential(scope: Any, operator: Any, container: Any, alias: str, model: A
     value = OnnxExp(inner.outputs[0], op_version=version)
     less_of_kind = np.array([less], guess_numpy_type(kind))
     OnnxSub(value, less_of_kind, op_version=version, output_names=operator.outputs[:1]).add_to(scope, container)
-
-
-def _xgb_classifier(scope: Any, operator: Any, container: Any) -> None:
-    """Convert an XGBClassifier; where its first round found no split, onnxmltools takes the base score for a logit."""
-    model = operator.raw_operator
-    if (model.num_parallel_tree or 1) > 1:
-        raise NotImplementedError("num_parallel_tree is taken for classes")
-    convert_xgboost(scope, operator, container)
-    if model.n_classes_ == 2:
-        score = get_xgb_params(model)["base_score"][0]
-        for attribute in container.nodes[-1].attribute:
-            if attribute.name == "base_values":
-                attribute.floats[:] = [np.log(score / (1 - score))]
-
-
-def _lgbm_classifier(scope: Any, operator: Any, container: Any) -> None:
-    """Convert an LGBMClassifier; for calibration, which asks for scores as its decision_function gives them."""
-    convert_lightgbm(scope, operator, container)
-    if container.get_options(operator.raw_operator, {"raw_scores": False})["raw_scores"]:
-        (trees,) = (node for node in container.nodes[-3:] if node.op_type == "TreeEnsembleClassifier")
-        for attribute in trees.attribute:
-            if attribute.name == "post_transform":
-                attribute.s = b"NONE"
