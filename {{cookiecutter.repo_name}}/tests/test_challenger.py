@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from {{ cookiecutter.src_package_name }} import challenger, convert, formats, measure, model
 from {{ cookiecutter.src_package_name }}.challenger import Challenger
@@ -109,7 +110,7 @@ def test_what_answers_otherwise_than_what_was_fitted_is_refused(
     model.fit(another, rows, config.model)
     to_onnx = convert.to_onnx
     monkeypatch.setattr(convert, "to_onnx", lambda _, *more: to_onnx(another, *more))
-    with pytest.raises(Problem, match="the kept model differs from the fitted one by .*export.format=skops"):
+    with pytest.raises(Problem, match=r"the kept model differs from the fitted one by .*export.format=skops"):
         challenger.make(planned, config, "", tmp_path)
 
 
@@ -117,7 +118,7 @@ def test_a_model_without_a_number_for_its_objective_is_refused(
     planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "evaluate", lambda *_: {})
-    with pytest.raises(Problem, match=f"{planned.objective.name} is no number for what this model predicts"):
+    with pytest.raises(Problem, match=rf"{planned.objective.name} is no number for what this model predicts"):
         challenger.make(planned, configure("train", f"model={QUICK}"), "", tmp_path)
 
 
@@ -134,7 +135,7 @@ def test_a_fit_that_did_not_converge_is_told_in_a_line(
 
 
 def test_a_fit_shows_how_far_it_is(planned: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, bar = StringIO(), challenger.tqdm
+    screen, bar = StringIO(), tqdm
     monkeypatch.setattr(
         challenger,
         "tqdm",
@@ -154,7 +155,7 @@ def test_every_model_is_kept_and_measured_in_every_format_that_can(name: str, pl
         other = challenger.make(planned, config, "", tmp_path / "skops")
         assert one.metrics == pytest.approx(other.metrics, rel=1e-4, abs=1e-4)
     else:
-        with pytest.raises(Problem, match=f"export.trusted lacks .*{name}"):
+        with pytest.raises(Problem, match=rf"export.trusted lacks .*{name}"):
             challenger.make(planned, config, "", tmp_path / "skops")
 
 
@@ -199,7 +200,7 @@ def test_estimators_inside_of_others_work_from_their_file_alone(name: str, sick:
 
 def test_an_estimator_without_what_it_needs_is_one_line(sick: Project) -> None:
     described = "{name: voting, estimator: {classification: sklearn.ensemble.VotingClassifier}, params: {}}"
-    with pytest.raises(sick.other.errors.Problem, match="model=voting cannot be made: .*estimators") as caught:
+    with pytest.raises(sick.other.errors.Problem, match=r"model=voting cannot be made: .*estimators") as caught:
         sick.other.plan.make(sick.config(described=described))
     assert len(str(caught.value).splitlines()) == 1
 

@@ -31,7 +31,7 @@ def without(monkeypatch: pytest.MonkeyPatch, **absent: object) -> None:
         manifest, found = read(folder)  # type: ignore[arg-type]
         return manifest, found | {name: found[name].filter(pl.col(TARGET) != value) for name, value in absent.items()}
 
-    monkeypatch.setattr(plan.tables, "read", fewer)
+    monkeypatch.setattr(tables, "read", fewer)
 
 
 def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_be_is_one_line(configured: Configured, override: str, says:
 
 def test_a_model_for_another_task_is_a_problem(configured: Configured) -> None:
     other = {"classification": "ridge", "regression": "logistic"}[TASK]
-    with pytest.raises(Problem, match=f"model={other} cannot do {TASK}"):
+    with pytest.raises(Problem, match=rf"model={other} cannot do {TASK}"):
         plan.make(configured(f"model={other}"))
 
 
@@ -75,7 +75,7 @@ def test_a_model_for_another_task_is_a_problem(configured: Configured) -> None:
 def test_a_metric_of_probabilities_is_no_objective_for_a_model_that_gives_none(configured: Configured) -> None:
     config = configured()
     config.model = {"name": "plain", "estimator": {TASK: "sklearn.linear_model.RidgeClassifier"}, "params": {}}
-    with pytest.raises(Problem, match="log_loss asks for probabilities, which model=plain does not give: .*accuracy"):
+    with pytest.raises(Problem, match=r"log_loss asks for probabilities, which model=plain does not give: .*accuracy"):
         plan.make(config)
     config.objective.classification = "accuracy"
     assert set(plan.make(config).metrics) == {"accuracy", "recall", "f1"}
@@ -88,7 +88,7 @@ def test_an_objective_without_a_value_names_the_split_and_the_class(
 ) -> None:
     absent = np.unique(planned.samples["train"].truth)[1]
     without(monkeypatch, **{split: absent})
-    with pytest.raises(Problem, match=f"auc is not defined on the {split} split: no row of class {absent} is in it"):
+    with pytest.raises(Problem, match=rf"auc is not defined on the {split} split: no row of class {absent} is in it"):
         plan.make(configured("objective.classification=auc"))
 
 
@@ -114,11 +114,11 @@ def test_there_is_nothing_to_learn_from_one_class(
         manifest, found = read(folder)  # type: ignore[arg-type]
         return manifest, {name: table.filter(pl.col(TARGET) == table[TARGET][0]) for name, table in found.items()}
 
-    monkeypatch.setattr(plan.tables, "read", one)
-    with pytest.raises(Problem, match="the training split has one class only"):
+    monkeypatch.setattr(tables, "read", one)
+    with pytest.raises(Problem, match=r"the training split has one class only"):
         plan.make(configured())
 
 
 def test_a_final_fit_has_no_rows_to_stop_early_by(configured: Configured) -> None:
-    with pytest.raises(Problem, match="final_fit=true leaves no rows to stop early by: set model.early_stopping=null"):
+    with pytest.raises(Problem, match=r"final_fit=true leaves no rows to stop early by: set model.early_stopping=null"):
         plan.make(configured("model=boosting", "final_fit=true", "model.early_stopping=5"))

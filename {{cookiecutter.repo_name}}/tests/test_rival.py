@@ -6,17 +6,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import formats, gate, plan, rival, tables
 from {{ cookiecutter.src_package_name }} import challenger as module
+from {{ cookiecutter.src_package_name }} import formats, gate, plan, rival, tables
 from {{ cookiecutter.src_package_name }}.challenger import Challenger
 from {{ cookiecutter.src_package_name }}.columns import TARGET, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.inputs import INPUTS
 from {{ cookiecutter.src_package_name }}.plan import Plan
+from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.rival import OTHERWISE, Rival
 from {{ cookiecutter.src_package_name }}.split import Hash
 
-from .conftest import MODELS, POOR, QUICK, configure, prepare, retrain, small, tracker, versions
+from .conftest import MODELS, POOR, QUICK, configure, retrain, small, tracker, versions
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -51,7 +52,7 @@ def all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         manifest, found = read(folder)  # type: ignore[arg-type]
         return manifest, {"train": found["test"], "valid": found["valid"], "test": found["train"]}
 
-    monkeypatch.setattr(plan.tables, "read", swapped)
+    monkeypatch.setattr(tables, "read", swapped)
 
 
 def of_another_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +77,7 @@ def test_a_champion_that_cannot_be_compared_is_named_before_anything_is_fitted(
     before = recorded()
     monkeypatch.setattr(module, "make", lambda *_: pytest.fail("fitted"))
     with pytest.raises(
-        Problem, match=f"the champion models:/{versions().name}/1 cannot be compared: .*{says}"
+        Problem, match=rf"the champion models:/{versions().name}/1 cannot be compared: .*{says}"
     ) as caught:
         retrain()
     assert str(caught.value).endswith(OTHERWISE)
@@ -91,12 +92,12 @@ def test_a_champion_without_files_is_named_before_anything_is_fitted_and_can_be_
     prepare(configure("prepare"))
     retrain()
     client = tracker().client
-    source = client.get_model_version(versions().name, "1").source
+    source = str(client.get_model_version(versions().name, "1").source)
     rmtree(client.get_logged_model(source.rpartition("/")[2]).artifact_location)
     before = recorded()
     with monkeypatch.context() as patched:
         patched.setattr(module, "make", lambda *_: pytest.fail("fitted"))
-        with pytest.raises(Problem, match=f"the champion models:/{versions().name}/1 cannot be compared: ") as caught:
+        with pytest.raises(Problem, match=rf"the champion models:/{versions().name}/1 cannot be compared: ") as caught:
             retrain()
     assert str(caught.value).endswith(OTHERWISE)
     assert len(str(caught.value).splitlines()) == 1
@@ -110,7 +111,7 @@ def test_a_champion_without_files_is_named_before_anything_is_fitted_and_can_be_
 def test_a_champion_is_asked_for_or_not(trained: Path) -> None:
     assert call("gate.champion=none") is None
     assert call() is not None
-    with pytest.raises(Problem, match="gate.champion=maybe: it is either current or none"):
+    with pytest.raises(Problem, match=r"gate.champion=maybe: it is either current or none"):
         call("gate.champion=maybe")
 
 
