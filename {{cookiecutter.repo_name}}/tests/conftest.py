@@ -69,7 +69,7 @@ def retrain(*overrides: str) -> Outcome:
 
 def raw_file(folder: Path) -> Path:
     """Find the raw file below a project's folder."""
-    return folder / "data" / configure("prepare").data.raw
+    return folder / "data" / str(configure("prepare").data.raw)
 
 
 def rewrite(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:

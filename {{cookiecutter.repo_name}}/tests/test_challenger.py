@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from {{ cookiecutter.src_package_name }} import challenger, convert, formats, measure, model
 from {{ cookiecutter.src_package_name }}.challenger import Challenger
@@ -134,7 +135,7 @@ def test_a_fit_that_did_not_converge_is_told_in_a_line(
 
 
 def test_a_fit_shows_how_far_it_is(planned: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen, bar = StringIO(), challenger.tqdm
+    screen, bar = StringIO(), tqdm
     monkeypatch.setattr(
         challenger,
         "tqdm",

@@ -7,9 +7,10 @@ from {{ cookiecutter.src_package_name }} import rival
 from {{ cookiecutter.src_package_name }}.columns import EXAMPLE
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.predictor import Card
+from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.tracking import Tracker
 
-from .conftest import POOR, configure, prepare, retrain, tracker, versions
+from .conftest import POOR, configure, retrain, tracker, versions
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -30,7 +31,7 @@ def test_a_final_fit_is_on_all_rows_and_keeps_the_measures_of_the_judged_one(fol
     row = {name: [value] for name, value in EXAMPLE.items()}
     one, other = served.predict(row), judged.predict(row)
     numbers = [each.values if each.probabilities is None else each.probabilities for each in (one, other)]
-    assert not np.allclose(*numbers, rtol=1e-9, atol=1e-9)
+    assert not np.allclose(numbers[0], numbers[1], rtol=1e-9, atol=1e-9)
     # The one that was judged is the one that is compared with: the other has seen the test split.
     again = retrain("final_fit=true")
     assert not again.verdict.promote

@@ -1,10 +1,12 @@
 import pytest
+from sklearn.pipeline import Pipeline
 
 from {{ cookiecutter.src_package_name }} import model
 from {{ cookiecutter.src_package_name }}.columns import TASK
 from {{ cookiecutter.src_package_name }}.folds import cross_validated
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
 from {{ cookiecutter.src_package_name }}.plan import Plan
+from {{ cookiecutter.src_package_name }}.samples import Sample
 
 from .conftest import POOR, QUICK, configure
 
@@ -29,7 +31,7 @@ def test_a_fold_is_measured_by_a_model_that_has_not_seen_it(planned: Plan, monke
     learnt: list[int] = []
     fit = model.fit
 
-    def count(pipeline: model.Pipeline, sample: model.Sample, *more: object) -> None:
+    def count(pipeline: Pipeline, sample: Sample, *more: object) -> None:
         learnt.append(len(sample))
         fit(pipeline, sample, *more)  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sklearn.pipeline import Pipeline
 
 from {{ cookiecutter.src_package_name }} import challenger, formats, model
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE
@@ -22,7 +23,7 @@ from .conftest import QUICK, configure, small
 @dataclass(frozen=True)
 class Kept:
     folder: Path
-    pipeline: model.Pipeline
+    pipeline: Pipeline
 
 
 def keep(planned: Plan, folder: Path, *overrides: str) -> Kept:
@@ -52,7 +53,8 @@ def test_skops_answers_the_same_to_the_last_digit(skops: Kept, planned: Plan) ->
     answers = model.predict(skops.pipeline, rows.inputs, planned.learnt)
     answered = loaded.predict_inputs(rows.inputs)
     assert np.array_equal(answered.values, answers.values)
-    assert answers.probabilities is None or np.array_equal(answered.probabilities, answers.probabilities)
+    if answers.probabilities is not None:
+        assert np.array_equal(answered.of(answers.classes[0]), answers.of(answers.classes[0]))  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", ["boosting", "forest"])
@@ -96,14 +98,14 @@ def test_a_description_is_replaced_and_the_model_is_not(onnx: Kept) -> None:
 def test_a_folder_without_a_model_is_a_problem(tmp_path: Path) -> None:
     """Such as one that holds a pickle."""
     (tmp_path / "model.onnx").write_bytes(b"\x80\x04cos\nsystem\n")
-    with pytest.raises(Problem, match="holds no model"):
+    with pytest.raises(Problem, match=r"holds no model"):
         formats.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["flavors: {}", "metadata: {format: onnx}", "a: [", ""])
 def test_a_model_of_someone_elses_is_a_problem(text: str, tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text(text)
-    with pytest.raises(Problem, match="that this code did not train: its MLmodel file has no card"):
+    with pytest.raises(Problem, match=r"that this code did not train: its MLmodel file has no card"):
         formats.load(tmp_path)
 
 
@@ -126,26 +128,26 @@ def test_differences_are_noticed_and_measured() -> None:
     assert prove_equal((labels, probabilities + 1e-5), CLASSES) == pytest.approx(1e-5)
     with pytest.raises(Problem, match=r"differs from the fitted one by 0.001; keep it with"):
         prove_equal((labels, probabilities + 1e-3), CLASSES)
-    with pytest.raises(Problem, match="differs"):
+    with pytest.raises(Problem, match=r"differs"):
         prove_equal((labels, np.full((2, 2), np.nan)), CLASSES)
 
 
 def test_a_flipped_class_is_noticed_where_there_are_no_probabilities() -> None:
     labels = np.array([0, 1, 1])
     assert prove_equal((labels.reshape(-1, 1), None), (labels, None)) == 0
-    with pytest.raises(Problem, match="differs"):
+    with pytest.raises(Problem, match=r"differs"):
         prove_equal((np.array([0, 1, 0]), None), (labels, None))
 
 
 def test_probabilities_on_one_side_only_are_noticed() -> None:
-    with pytest.raises(Problem, match="gives probabilities and the fitted one does not"):
+    with pytest.raises(Problem, match=r"gives probabilities and the fitted one does not"):
         prove_equal(CLASSES, (CLASSES[0], None))
 
 
 def test_large_numbers_may_differ_by_as_much_as_single_precision_rounds() -> None:
     truth = np.array([1e6, 0.5])
     assert prove_equal((truth.reshape(-1, 1) * (1 + 1e-6), None), (truth, None)) == pytest.approx(1e-6)
-    with pytest.raises(Problem, match="differs"):
+    with pytest.raises(Problem, match=r"differs"):
         prove_equal((np.array([1e6, 0.6]), None), (truth, None))
 
 

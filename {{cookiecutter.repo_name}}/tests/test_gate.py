@@ -1,7 +1,6 @@
 from dataclasses import replace
 
 import pytest
-from omegaconf import OmegaConf
 
 from {{ cookiecutter.src_package_name }}.gate import TIE, Against, judge
 from {{ cookiecutter.src_package_name }}.measure import Comparison, Metric
@@ -31,7 +30,7 @@ def test_a_model_that_is_no_better_than_the_naive_answer_waits_to_be_asked_for(
     verdict = judge(metric, score, 0.5, against, SETTINGS)
     assert not verdict.promote
     assert "no better than the naive answer's 0.5000; gate.naive=true" in verdict.reason
-    assert judge(metric, score, 0.5, against, OmegaConf.merge(SETTINGS, {"naive": True})).promote
+    assert judge(metric, score, 0.5, against, configure("train", "gate.naive=true").gate).promote
 
 
 @pytest.mark.parametrize(
@@ -50,14 +49,14 @@ def test_what_counts_as_a_tie_grows_with_the_size_of_the_numbers() -> None:
 
 @pytest.mark.parametrize(("gain", "promoted"), [(0.2, True), (0.1, False), (0.05, False)])
 def test_a_gain_can_be_asked_for(gain: float, promoted: bool) -> None:
-    verdict = judge(HIGH, 0.9, 0.5, champion(0.8, gain), OmegaConf.merge(SETTINGS, {"min_gain": 0.1}))
+    verdict = judge(HIGH, 0.9, 0.5, champion(0.8, gain), configure("train", "gate.min_gain=0.1").gate)
     assert verdict.promote is promoted
     assert "by more than 0.1 (gain" in verdict.reason
 
 
 @pytest.mark.parametrize(("share", "promoted"), [(0.96, True), (0.95, True), (0.9, False)])
 def test_being_sure_can_be_asked_for(share: float, promoted: bool) -> None:
-    verdict = judge(HIGH, 0.9, 0.5, champion(0.8, 0.1, share), OmegaConf.merge(SETTINGS, {"confidence": 0.95}))
+    verdict = judge(HIGH, 0.9, 0.5, champion(0.8, 0.1, share), configure("train", "gate.confidence=0.95").gate)
     assert verdict.promote is promoted
     assert "in 95% of resamples (gain" in verdict.reason
 

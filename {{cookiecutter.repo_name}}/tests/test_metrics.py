@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from {{ cookiecutter.src_package_name }} import challenger, plan
+from {{ cookiecutter.src_package_name }} import challenger, model, plan
 from {{ cookiecutter.src_package_name }}.columns import TASK
 from {{ cookiecutter.src_package_name }}.measure import METRICS as TABLE
 from {{ cookiecutter.src_package_name }}.measure import metric, usable
@@ -70,9 +70,9 @@ def test_a_model_without_probabilities_is_measured_by_what_asks_for_none() -> No
 
 def test_a_better_model_measures_better(planned: Plan) -> None:
     config = configure("train", f"model={QUICK}")
-    pipeline, test = challenger.model.build(config, 0), planned.samples["test"]
-    challenger.model.fit(pipeline, planned.samples["train"], config.model)
-    good = challenger.model.predict(pipeline, test.inputs, planned.learnt)
+    pipeline, test = model.build(config, 0), planned.samples["test"]
+    model.fit(pipeline, planned.samples["train"], config.model)
+    good = model.predict(pipeline, test.inputs, planned.learnt)
     poor = good.take(np.roll(np.arange(len(test)), 7))
     for name, each in METRICS[TASK].items():
         assert each.gain(each.measure(test.truth, good), each.measure(test.truth, poor)) > 0, name

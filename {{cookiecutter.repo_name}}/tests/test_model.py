@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from sklearn.pipeline import Pipeline
 
 from {{ cookiecutter.src_package_name }} import model
@@ -9,6 +8,7 @@ from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.inputs import INPUTS
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.predictor import Array
+from {{ cookiecutter.src_package_name }}.samples import Sample
 
 from .conftest import MODELS, QUICK, configure, grows, small
 
@@ -79,13 +79,14 @@ def test_weights_change_the_fit(planned: Plan) -> None:
     weights = np.where(rows.truth == rows.truth[0], 100.0, 1.0)
     plain, weighted = model.build(config, 0), model.build(config, 0)
     model.fit(plain, rows, config.model)
-    model.fit(weighted, model.Sample(rows.inputs, rows.truth, weights), config.model)
+    model.fit(weighted, Sample(rows.inputs, rows.truth, weights), config.model)
     assert not np.allclose(answers(plain, planned), answers(weighted, planned))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_seed_makes_the_same_model(name: str, planned: Plan) -> None:
-    assert np.array_equal(*(answers(fitted(planned, *small(name)), planned) for _ in range(2)))
+    one, other = (answers(fitted(planned, *small(name)), planned) for _ in range(2))
+    assert np.array_equal(one, other)
 
 
 def test_the_seed_reaches_what_is_nested(planned: Plan) -> None:
@@ -106,7 +107,7 @@ def test_a_models_file_leaves_steps_out() -> None:
     config = configure("train", "model=boosting")
     number = {name: part for name, part, _ in model.build(config, 0)[0].transformers}["number"]
     assert not any("impute" in step for step, _ in number.steps)
-    whole = OmegaConf.merge(config, {"model": {"without": []}})
+    whole = configure("train", "model=boosting", "model.without=[]")
     number = {name: part for name, part, _ in model.build(whole, 0)[0].transformers}["number"]
     assert any("impute" in step for step, _ in number.steps)
 

@@ -31,7 +31,7 @@ def without(monkeypatch: pytest.MonkeyPatch, **absent: object) -> None:
         manifest, found = read(folder)  # type: ignore[arg-type]
         return manifest, found | {name: found[name].filter(pl.col(TARGET) != value) for name, value in absent.items()}
 
-    monkeypatch.setattr(plan.tables, "read", fewer)
+    monkeypatch.setattr(tables, "read", fewer)
 
 
 def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_be_is_one_line(configured: Configured, override: str, says:
 
 def test_a_model_for_another_task_is_a_problem(configured: Configured) -> None:
     other = {"classification": "ridge", "regression": "logistic"}[TASK]
-    with pytest.raises(Problem, match=f"model={other} cannot do {TASK}"):
+    with pytest.raises(Problem, match=rf"model={other} cannot do {TASK}"):
         plan.make(configured(f"model={other}"))
 
 
@@ -88,7 +88,7 @@ def test_an_objective_without_a_value_names_the_split_and_the_class(
 ) -> None:
     absent = np.unique(planned.samples["train"].truth)[1]
     without(monkeypatch, **{split: absent})
-    with pytest.raises(Problem, match=f"auc is not defined on the {split} split: no row of class {absent} is in it"):
+    with pytest.raises(Problem, match=rf"auc is not defined on the {split} split: no row of class {absent} is in it"):
         plan.make(configured("objective.classification=auc"))
 
 
@@ -114,8 +114,8 @@ def test_there_is_nothing_to_learn_from_one_class(
         manifest, found = read(folder)  # type: ignore[arg-type]
         return manifest, {name: table.filter(pl.col(TARGET) == table[TARGET][0]) for name, table in found.items()}
 
-    monkeypatch.setattr(plan.tables, "read", one)
-    with pytest.raises(Problem, match="the training split has one class only"):
+    monkeypatch.setattr(tables, "read", one)
+    with pytest.raises(Problem, match=r"the training split has one class only"):
         plan.make(configured())
 
 

@@ -13,10 +13,11 @@ from {{ cookiecutter.src_package_name }}.columns import TARGET, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.inputs import INPUTS
 from {{ cookiecutter.src_package_name }}.plan import Plan
+from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.rival import OTHERWISE, Rival
 from {{ cookiecutter.src_package_name }}.split import Hash
 
-from .conftest import MODELS, POOR, QUICK, configure, prepare, retrain, small, tracker, versions
+from .conftest import MODELS, POOR, QUICK, configure, retrain, small, tracker, versions
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -51,7 +52,7 @@ def all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         manifest, found = read(folder)  # type: ignore[arg-type]
         return manifest, {"train": found["test"], "valid": found["valid"], "test": found["train"]}
 
-    monkeypatch.setattr(plan.tables, "read", swapped)
+    monkeypatch.setattr(tables, "read", swapped)
 
 
 def of_another_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_a_champion_without_files_is_named_before_anything_is_fitted_and_can_be_
     prepare(configure("prepare"))
     retrain()
     client = tracker().client
-    source = client.get_model_version(versions().name, "1").source
+    source = str(client.get_model_version(versions().name, "1").source)
     rmtree(client.get_logged_model(source.rpartition("/")[2]).artifact_location)
     before = recorded()
     with monkeypatch.context() as patched:

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import samples
+from {{ cookiecutter.src_package_name }} import columns
 from {{ cookiecutter.src_package_name }}.columns import TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.plan import Plan
@@ -36,7 +36,7 @@ def test_parts_are_joined_with_all_that_belongs_to_them() -> None:
 def test_a_weight_that_makes_no_sense_is_a_problem(
     tables: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch, bad: list[float]
 ) -> None:
-    monkeypatch.setitem(samples.EXTRA, "times", next(iter(samples.EXTRA.values())))
+    monkeypatch.setitem(columns.EXTRA, "times", next(iter(columns.EXTRA.values())))
     table = tables["train"].head(2)
     good = sample(table.with_columns(times=pl.Series([2.0, 0.5])), "times").weights
     assert good is not None

@@ -13,14 +13,15 @@ from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TARGET, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.inputs import INPUTS
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
+from {{ cookiecutter.src_package_name }}.prepare import prepare
 
-from .conftest import POOR, QUICK, configure, prepare, retrain, tracker, versions
+from .conftest import POOR, QUICK, configure, retrain, tracker, versions
 
 CLASSES = pytest.mark.skipif(TASK == "regression", reason="the target is a number")
 
 
 def champion() -> Any:
-    return tracker().client.get_model_version(versions().name, versions().champion())
+    return tracker().client.get_model_version(versions().name, str(versions().champion()))
 
 
 def recorded() -> tuple[int, int]:
