@@ -137,9 +137,19 @@ def test_the_example_in_the_documentation_works(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200
 
 
-def test_the_service_needs_no_training_libraries() -> None:
+def test_the_service_needs_no_training_libraries(trained: Path, tmp_path: Path) -> None:
+    """An image of the service has none of them: it loads a model, warms up and answers without."""
     heavy = {"hydra", "matplotlib", "mlflow", "omegaconf", "onnx", "optuna", "pandas", "polars", "skl2onnx", "sklearn"}
-    code = f"import sys, {create_app.__module__}; print(*sys.modules)"
+    heavy |= {"lightgbm", "scipy", "skops", "xgboost"}
+    folder = versions().fetch(f"models:/{versions().name}/1", tmp_path / "model")
+    package = create_app.__module__.removesuffix(".serve")
+    code = f"""
+import sys
+from {package}.serve import fetch, warm_up
+from {package}.settings import Settings
+warm_up(fetch(Settings(model={str(folder)!r})).predictor)
+print(*sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=SOURCE)
     assert not heavy & set(done.stdout.split())
 
