@@ -115,7 +115,7 @@ FAULTS = [
         "data.split.by=…: write a list of columns, […], or content for all columns",
     ),
     (
-        "{python}prepare 'data.split.time={column: sex}'",
+        "{python}prepare 'data.split.time={{column: sex}}'",
         "data.split.time.column=…: schema.py has no such date, time or number",
     ),
     ("{python}prepare data.raw=raw/none.csv", "…: no such file, and no folder with .csv or .parquet files in it"),
