@@ -107,7 +107,7 @@ FAULTS = [
         "{python}prepare data.split.valid=0.9 data.split.test=0.2",
         "split valid=… test=…: both must be above 0 and leave something for training",
     ),
-    ("{python}prepare data.split.valid=0.001", "… good row(s) are too few: none left for …"),
+    ("{python}prepare data.split.valid=0.00001", "… good row(s) are too few: none left for …"),
     ("{python}prepare 'data.split.by=[sex]'", "no value in …, by which rows are split"),
     ("{python}prepare data.split.by=content data.split.given=sex", "data.split has … and …: only one of them can decide"),
     (
@@ -115,7 +115,7 @@ FAULTS = [
         "data.split.by=…: write a list of columns, […], or content for all columns",
     ),
     (
-        "{python}prepare 'data.split.time={column: sex}'",
+        "{python}prepare 'data.split.time={{column: sex}}'",
         "data.split.time.column=…: schema.py has no such date, time or number",
     ),
     ("{python}prepare data.raw=raw/none.csv", "…: no such file, and no folder with .csv or .parquet files in it"),
