@@ -179,12 +179,14 @@ def test_a_model_whose_inputs_are_not_made_names_the_image_that_made_it(
 
 
 @pytest.mark.parametrize("gone", ["*", "model.onnx"])
-def test_a_version_whose_files_are_gone_is_named_with_the_way_out(here: Versions, trained: Path, gone: str) -> None:
-    source = tracker().client.get_model_version(here.name, "1").source
-    model = tracker().client.get_logged_model(source.removeprefix("models:/"))
+def test_a_version_whose_files_are_gone_is_named_with_the_way_out(here: Versions, tmp_path: Path, gone: str) -> None:
+    folder = here.fetch(here.address, tmp_path / "copy")
+    address = tracker().log_model(tracker().create("copy"), folder)  # of its own, since all tests share the champion's
+    move(here, here.register(address))
+    model = tracker().client.get_logged_model(address.removeprefix("models:/"))
     for file in Path(model.artifact_location).glob(gone):
         file.unlink()
-    with pytest.raises(Problem, match=rf"models:/{here.name}/1 .* files are gone: .* move the alias champion"):
+    with pytest.raises(Problem, match=rf"models:/{here.name}/2 .* files are gone: .* move the alias champion"):
         here.load(here.address)
 
 
