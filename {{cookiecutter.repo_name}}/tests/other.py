@@ -54,6 +54,7 @@ def declare(
     name = f"other{next(NUMBERS)}"
     source = Path({{ cookiecutter.src_package_name }}.__file__).parent
     shutil.copytree(source, folder / "src" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree({{ cookiecutter.src_package_name }}.CONF, folder / "conf", dirs_exist_ok=True)
     lines = [HEAD, "class Row(BaseModel):", '    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)']
     text = "\n".join([*lines, _indented(row), "class Example(Row):", _indented(example or "pass")])
     (folder / "src" / name / "schema.py").write_text(text, encoding="utf-8")

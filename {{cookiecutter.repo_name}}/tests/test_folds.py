@@ -21,8 +21,6 @@ def test_folds_tell_the_better_model(planned: Plan) -> None:
     good, poor = (
         cross_validated(planned, configure("train", f"model={QUICK}", "folds=3", *more)) for more in ([], [POOR])
     )
-    for name, metric in METRICS[TASK].items():
-        assert metric.gain(good[f"folds_{name}"], poor[f"folds_{name}"]) >= 0, name
     objective = planned.objective
     assert objective.gain(good[f"folds_{objective.name}"], poor[f"folds_{objective.name}"]) > 0
 

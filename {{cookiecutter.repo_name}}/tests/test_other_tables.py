@@ -218,7 +218,6 @@ def test_neither_service_nor_batches_start_with_inputs_that_are_made_otherwise(
 ) -> None:
     start().train(table("ripe?", [False, True]))
     (trained / "conf").symlink_to(CONF)
-    (trained / "other/conf").symlink_to(CONF)
     for old, new, says in OTHERWISE:
         assert old in FEATURES
         other = start(features=FEATURES.replace(old, new)).other

@@ -135,7 +135,7 @@ def dependence(curves: Sequence[Curve]) -> Figure:
         elif _unit(curve):
             axes.tick_params(axis="x", labelrotation=45)
         axes.set_xlabel(_short(curve.name))
-    figure.axes[0].set_ylabel("probability" if TASK == "classification" else "prediction")
+    figure.axes[0].set_ylabel("predicted share" if TASK == "classification" else "prediction")
     if len(shown) > 1:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     known = len(curves[0].lines)

@@ -39,8 +39,12 @@ def tune(config: DictConfig, tracker: Tracker) -> Outcome | None:
     print(f"search {tracker.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
     done = len(study.get_trials(deepcopy=False, states=DONE))
     with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
-        mine = work(study, partial(_try, config, planned, tracker, study), config.study, tracker, bar)
-    if _is_last(study, mine, config.study.trials):
+        try:
+            mine = work(study, partial(_try, config, planned, tracker, study), config.study, tracker, bar)
+        except Problem as problem:
+            tracker.abandon(study.user_attrs["run_id"], str(problem))
+            raise
+    if _is_last(study, mine, config.study):
         return _conclude(study, config, tracker)
     print(_idle(study, config))
     return None
@@ -164,13 +168,15 @@ def _candidate(config: DictConfig, params: dict[str, Any]) -> DictConfig:
     return candidate
 
 
-def _is_last(study: optuna.Study, mine: set[int], trials: int) -> bool:
+def _is_last(study: optuna.Study, mine: set[int], options: DictConfig) -> bool:
     """Whether it falls to this worker to conclude: it ended the last trial, or found them all done and nothing more."""
     done = study.get_trials(deepcopy=False, states=DONE)
-    if len(done) < trials:
+    if len(done) < options.trials:
         return False
     last = max(done, key=lambda trial: (trial.datetime_complete, trial.number))
-    return last.number in mine or (not mine and study.user_attrs.get("concluded") != len(done))
+    known = study.user_attrs
+    left = known.get("concluded") != len(done) and time.time() - known.get("concluding", 0) > options.patience
+    return last.number in mine or (not mine and left)
 
 
 def _idle(study: optuna.Study, config: DictConfig) -> str:
@@ -186,13 +192,18 @@ def _idle(study: optuna.Study, config: DictConfig) -> str:
 
 
 def _conclude(study: optuna.Study, config: DictConfig, tracker: Tracker) -> Outcome:
-    """Draw the study and train its best candidate."""
+    """Draw the study and train its best candidate; workers that come meanwhile see that somebody does."""
     run_id = study.user_attrs["run_id"]
     best = _candidate(config, study.best_params)
-    with tracker.record(run_id) as run:
-        _draw(study, run)
-        run.metrics({"best": study.best_value, "trials": len(study.get_trials(deepcopy=False, states=DONE))})
-        outcome = train(best, tracker, parent=run_id)
+    study.set_user_attr("concluding", time.time())
+    try:
+        with tracker.record(run_id) as run:
+            _draw(study, run)
+            run.metrics({"best": study.best_value, "trials": len(study.get_trials(deepcopy=False, states=DONE))})
+            outcome = train(best, tracker, parent=run_id)
+    except BaseException:
+        study.set_user_attr("concluding", 0)  # and so whoever comes next does
+        raise
     study.set_user_attr("concluded", len(study.get_trials(deepcopy=False, states=DONE)))
     return outcome
 
