@@ -109,7 +109,10 @@ FAULTS = [
     ),
     ("{python}prepare data.split.valid=0.00001", "… good row(s) are too few: none left for …"),
     ("{python}prepare 'data.split.by=[sex]'", "no value in …, by which rows are split"),
-    ("{python}prepare data.split.by=content data.split.given=sex", "data.split has … and …: only one of them can decide"),
+    (
+        "{python}prepare data.split.by=content data.split.given=sex",
+        "data.split has … and …: only one of them can decide",
+    ),
     (
         "{python}prepare data.split.by=sex",
         "data.split.by=…: write a list of columns, […], or content for all columns",
