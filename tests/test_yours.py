@@ -89,5 +89,5 @@ def test_two_classes_that_are_numbers_work_all_the_way(project: Path) -> None:
     accuracy = float(re.search(r"^accuracy .* test (\S+) ", said, re.MULTILINE)[1])
     assert accuracy > 0.9
     assert "10 rows scored" in said
-    tests = ["tests/test_serve.py", "tests/test_export.py", "tests/test_data.py", "tests/test_schema.py"]
+    tests = ["tests/test_serve.py", "tests/test_formats.py", "tests/test_data.py", "tests/test_schema.py"]
     passes(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=project)

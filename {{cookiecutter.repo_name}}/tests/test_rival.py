@@ -104,7 +104,7 @@ def test_a_champion_without_files_is_named_before_anything_is_fitted_and_can_be_
     assert recorded() == before
     outcome = retrain(POOR, "gate.champion=none")
     assert outcome.verdict.promote
-    assert "no champion to compare with" in outcome.verdict.reason
+    assert "not compared: gate.champion=none" in outcome.verdict.reason
     assert versions().champion() == outcome.version == "2"
 
 

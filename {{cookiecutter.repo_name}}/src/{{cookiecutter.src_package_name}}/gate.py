@@ -41,7 +41,8 @@ def judge(metric: Metric, score: float, naive: float, against: Against | None, s
             f"{scored} is no better than the naive answer's {naive:.4f}; gate.naive=true promotes it all the same",
         )
     if against is None:
-        return Verdict(True, f"{scored}, naive {naive:.4f}, and no champion to compare with")
+        why = "no champion to compare with" if settings.champion == "current" else "not compared: gate.champion=none"
+        return Verdict(True, f"{scored}, naive {naive:.4f}, and {why}")
     found = against.comparison
     needed = max(settings.min_gain, TIE * max(1.0, abs(against.score)))
     beats = found.gain > needed and found.share >= settings.confidence
