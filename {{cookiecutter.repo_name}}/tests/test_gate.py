@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from omegaconf import OmegaConf
 
-from {{ cookiecutter.src_package_name }}.gate import TIE, Against, judge
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.gate import TIE, Against, judge, require
 from {{ cookiecutter.src_package_name }}.measure import Comparison, Metric
 
 from .conftest import configure
@@ -13,7 +15,7 @@ SETTINGS = configure("train").gate
 
 
 def champion(score: float, gain: float, share: float = 1.0) -> Against:
-    return Against("7", score, 53, Comparison(gain, gain - 0.01, gain + 0.01, share))
+    return Against("7", score, score, 53, Comparison(gain, gain - 0.01, gain + 0.01, share))
 
 
 def test_the_first_model_is_promoted_if_it_beats_the_naive_answer() -> None:
@@ -62,8 +64,31 @@ def test_being_sure_can_be_asked_for(share: float, promoted: bool) -> None:
 
 
 def test_a_verdict_tells_how_sure_it_is() -> None:
-    assert judge(LOW, 0.4, 0.9, champion(0.5, 0.1, 0.98), SETTINGS).reason == (
+    assert judge(LOW, 0.4, 0.9, replace(champion(0.5, 0.1, 0.98), challenger=0.4), SETTINGS).reason == (
         "measure 0.4000 on the test split is better than version 7's 0.5000 on 53 rows new to both "
         "(gain +0.1000, 95% interval +0.0900 to +0.1100, in 98% of resamples)"
     )
     assert "is not better than version 7's" in judge(LOW, 0.6, 0.9, champion(0.5, -0.1), SETTINGS).reason
+
+
+def test_both_scores_of_a_verdict_are_of_the_same_rows_and_few_of_them_are_told() -> None:
+    against = replace(champion(0.5, 0.1), challenger=0.45, rows=6)
+    reason = judge(LOW, 0.4, 0.9, against, SETTINGS).reason
+    assert "measure 0.4500 on the test split is better than version 7's 0.5000 on only 6 rows new to both" in reason
+
+
+def test_a_gain_that_four_digits_do_not_show_is_shown() -> None:
+    assert "gain +2.0e-05" in judge(LOW, 0.4, 0.9, champion(0.4, 2e-5), SETTINGS).reason
+
+
+def test_a_naive_answer_without_a_value_is_beaten() -> None:
+    assert judge(HIGH, 0.9, float("nan"), None, SETTINGS).promote
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("champion", "any"), ("min_gain", -1), ("min_gain", "a"), ("confidence", 95), ("confidence", 1)],
+)
+def test_a_setting_that_means_nothing_is_refused(setting: str, value: object) -> None:
+    with pytest.raises(Problem, match=f"gate.{setting}={value}: it is"):
+        require(OmegaConf.merge(SETTINGS, {setting: value}))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from {{ cookiecutter.src_package_name }} import measure
-from {{ cookiecutter.src_package_name }}.measure import Metric, compare
+from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.measure import Metric, compare, metric
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
 from {{ cookiecutter.src_package_name }}.predictor import Array, Predicted
 
@@ -123,3 +124,16 @@ def test_an_undefined_measure_is_none(models: Models) -> None:
     values = measure.evaluate(METRICS["classification"], np.full(len(truth), "a", dtype=object), predicted)
     assert "auc" not in values
     assert set(values) == set(METRICS["classification"]) - {"auc"}
+
+
+@pytest.mark.parametrize(("task", "best"), [("classification", "highest"), ("clasification", "high")])
+def test_a_metric_of_no_task_or_no_good_end_is_a_problem(task: str, best: str) -> None:
+    with pytest.raises(Problem, match=f"metrics.py: @metric.'{task}', best='{best}'.: the task is one of"):
+        metric(task, best=best)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["much", None, np.zeros(2)])
+def test_a_metric_gives_a_number_or_one_for_each_row(value: object) -> None:
+    measured = Metric("mine", lambda truth, predicted: value, "high", probabilities=False)
+    with pytest.raises(Problem, match=r"metrics\.py: mine gives .*; return a number, or one for each row"):
+        measured.measure(np.zeros(3), Predicted(np.zeros(3)))

@@ -83,8 +83,9 @@ def test_some_rows_of_predictions_stay_together() -> None:
     assert Predicted(np.array([1.0, 2.0])).take(np.array([1])).values.tolist() == [2.0]
 
 
-def test_a_class_that_the_model_never_saw_has_no_probability() -> None:
-    assert decide(["no", "yes"], PLACES, PROBABILITIES).of("maybe").tolist() == [0, 0, 0, 0]
+def test_a_class_that_the_model_never_saw_is_a_problem() -> None:
+    with pytest.raises(Problem, match="knows no class 'maybe'; its classes are 'no', 'yes'"):
+        decide(["no", "yes"], PLACES, PROBABILITIES).of("maybe")
 
 
 def test_a_model_is_asked_with_its_own_inputs_only() -> None:

@@ -66,7 +66,7 @@ FIRST = next(iter(INPUTS))
     ("spoil", "says"),
     [
         (changed(FIRST), f"{FIRST}: made in another way"),
-        (all_seen, "every row of today's test split was one to it that it was fitted on or chosen by"),
+        (all_seen, "no row of today's test split is known to be new to it"),
         (of_another_target, f"it predicts {TARGET} \\({TASK}\\), and schema.py's target is something else"),
     ],
 )

@@ -1,10 +1,14 @@
+import re
+
 import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import columns
+from {{ cookiecutter.src_package_name }} import columns, inputs
 from {{ cookiecutter.src_package_name }}.columns import TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.inputs import Input
+from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.samples import Sample, balanced, folds, joined, sample
 
@@ -76,3 +80,14 @@ def test_in_the_order_of_time_nothing_is_learnt_from_what_comes_later() -> None:
         (learnt.truth.tolist(), measured.truth.tolist()) for learnt, measured in folds(counted(6), places, 3, True)
     ]
     assert parts == [([0, 1], [2, 3]), ([0, 1, 2, 3], [4, 5])]
+
+
+def test_an_input_that_looks_across_rows_is_a_problem(
+    tables: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, column = next((name, column) for name, column in columns.COLUMNS.items() if column.kind == Kind.NUMBER)
+    made = inputs.INPUTS[name]
+    across = Input(made.kind, (column,), lambda values: values - np.nanmean(values), made.fingerprint)
+    monkeypatch.setitem(inputs.INPUTS, name, across)
+    with pytest.raises(Problem, match=f"features.py: {re.escape(name)} of a row depends on the other rows"):
+        sample(tables["train"])

@@ -13,6 +13,7 @@ from {{ cookiecutter.src_package_name }} import split, tables
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.data import SPLITS
 from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.split import Files, Given, Hash, Time
 
@@ -223,6 +224,14 @@ def test_no_row_can_be_compared_under_a_rule_that_cannot_be_followed() -> None:
     for rule in (hashed("patient"), Given(column="gone"), Files(test=["a"])):
         assert split.still(rule.model_dump(), hashed("id"), table).to_list() == [False] * 10
     assert split.still(Files(test=["a"]).model_dump(), Files(test=["a"]), table).all()
+
+
+def test_where_a_split_is_given_a_test_row_that_is_also_learnt_from_is_not_new() -> None:
+    name = next(name for name, column in COLUMNS.items() if column.kind == Kind.NUMBER)
+    values = {"train": [1.0, 2, 3], "valid": [4.0, 5, 6], "test": [3.0, 4, 7]}
+    parts = {part: pl.DataFrame({name: numbers}) for part, numbers in values.items()}
+    assert split.apart(Files(test=["a"]), parts).to_list() == [False, False, True]
+    assert split.apart(hashed("id"), parts).to_list() == [True, True, True]
 
 
 @pytest.mark.parametrize(("valid", "test"), [(0, 0.1), (0.1, 0), (0.5, 0.5), (-0.1, 0.2)])

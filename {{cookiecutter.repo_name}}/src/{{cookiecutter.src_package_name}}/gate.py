@@ -4,19 +4,23 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from .errors import Problem
 from .measure import Comparison, Metric
 
 # A served model answers in single precision, so that a smaller gain than this is none.
 TIE = 1e-6
 
+FEW = 30  # rows, below which a verdict says how few they are
+
 
 @dataclass(frozen=True)
 class Against:
-    """The champion's side of a comparison."""
+    """A champion and its challenger on the rows of the test split that are new to both."""
 
-    version: str
-    score: float
-    rows: int  # of the test split, that neither model was fitted on
+    version: str  # of the champion
+    score: float  # of the champion
+    challenger: float
+    rows: int
     comparison: Comparison
 
 
@@ -31,11 +35,11 @@ class Verdict:
 def judge(metric: Metric, score: float, naive: float, against: Against | None, settings: DictConfig) -> Verdict:
     """Decide by the measures of the challenger, the naive answer and the champion on the test split.
 
-    `score` and `naive` are of the whole split; the champion is compared on rows that it was not fitted on, either.
-    `settings` are those of conf/train.yaml under `gate`.
+    `score` and `naive` are of the whole split, and `naive` is NaN where the naive answer has no value; both models are
+    compared on rows that neither was fitted on. `settings` are those of conf/train.yaml under `gate`.
     """
     scored = f"{metric.name} {score:.4f} on the test split"
-    if not metric.gain(score, naive) > TIE and not settings.naive:
+    if metric.gain(score, naive) <= TIE and not settings.naive:
         return Verdict(
             False,
             f"{scored} is no better than the naive answer's {naive:.4f}; gate.naive=true promotes it all the same",
@@ -46,10 +50,25 @@ def judge(metric: Metric, score: float, naive: float, against: Against | None, s
     found = against.comparison
     needed = max(settings.min_gain, TIE * max(1.0, abs(against.score)))
     beats = found.gain > needed and found.share >= settings.confidence
-    words = f"better than version {against.version}'s {against.score:.4f} on {against.rows} rows new to both"
+    scored = f"{metric.name} {against.challenger:.4f} on the test split"
+    few = "only " if against.rows < FEW else ""
+    words = f"better than version {against.version}'s {against.score:.4f} on {few}{against.rows} rows new to both"
     asked = f" by more than {settings.min_gain:g}" if settings.min_gain else ""
     asked += f" in {settings.confidence:.0%} of resamples" if settings.confidence else ""
-    sure = (
-        f"gain {found.gain:+.4f}, 95% interval {found.low:+.4f} to {found.high:+.4f}, in {found.share:.0%} of resamples"
-    )
+    gains = f"gain {_signed(found.gain)}, 95% interval {_signed(found.low)} to {_signed(found.high)}"
+    sure = f"{gains}, in {found.share:.0%} of resamples"
     return Verdict(beats, f"{scored} is {'' if beats else 'not '}{words}{asked} ({sure})")
+
+
+def require(settings: DictConfig) -> None:
+    """Refuse settings, those of conf/train.yaml under `gate`, that no model could meet or that mean nothing."""
+    if settings.champion not in ("current", "none"):
+        raise Problem(f"gate.champion={settings.champion}: it is either current or none")
+    if not isinstance(settings.min_gain, int | float) or settings.min_gain < 0:
+        raise Problem(f"gate.min_gain={settings.min_gain}: it is a number from 0 on")
+    if not isinstance(settings.confidence, int | float) or not 0 <= settings.confidence < 1:
+        raise Problem(f"gate.confidence={settings.confidence}: it is a share from 0 to below 1, such as 0.95")
+
+
+def _signed(gain: float) -> str:
+    return f"{gain:+.1e}" if 0 < abs(gain) < 1e-4 else f"{gain:+.4f}"

@@ -30,6 +30,9 @@ AS_INPUT = {
     Kind.CATEGORY: Kind.CATEGORY,
     Kind.TEXT: Kind.TEXT,
 }
+# Single precision ends a little later; a number beyond this counts as this, so that a scaled one stays finite.
+LARGEST = 1e30
+
 UNITS = {Kind.DATE: "D", Kind.TIME: "us"}
 
 
@@ -46,9 +49,9 @@ class Input:
 def tensors(columns: Mapping[str, Values], names: Iterable[str] | None = None) -> Tensors:
     """Turn columns of values into one array of shape (rows, 1) for each input, or for those that are named.
 
-    Numbers are float64, with NaN for a value that is missing or undefined, such as a division by zero. Categories and
-    texts are objects, with "" for a missing one. Raises Problem if a function of features.py gives anything else than
-    one value a row.
+    Numbers are float64, with NaN for a value that is missing or undefined, such as a division by zero, and none beyond
+    1e30 either way. Categories and texts are objects, with "" for a missing one. Raises Problem if a function of
+    features.py gives anything else than one value a row.
     """
     wanted = {name: INPUTS[name] for name in (INPUTS if names is None else names)}
     used = {column.name: column for made in wanted.values() for column in made.columns}
@@ -85,7 +88,7 @@ def _input(name: str, made: Input, arrays: Sequence[NDArray[Any]]) -> NDArray[An
             'for a difference of dates, divide it by np.timedelta64(1, "D")'
         )
     numbers = values.astype(np.float64)
-    return np.where(np.isfinite(numbers), numbers, np.nan).reshape(-1, 1)
+    return np.clip(np.where(np.isfinite(numbers), numbers, np.nan), -LARGEST, LARGEST).reshape(-1, 1)
 
 
 def _as_is(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,11 +1,13 @@
 """What a metric is, and what two models' measures on the same rows say of them."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from .errors import Problem
 from .predictor import Array, Predicted
 
 Task = Literal["classification", "regression"]
@@ -28,7 +30,10 @@ class Metric:
 
     def measure(self, truth: Array, predicted: Predicted) -> float:
         """Measure predictions; NaN where the metric is not defined."""
-        return float(np.mean(self.compute(truth, predicted)))
+        value = np.asarray(self.compute(truth, predicted))
+        if value.shape not in ((), truth.shape) or value.dtype.kind not in "fiub":
+            raise Problem(f"metrics.py: {self.name} gives {str(value)[:60]!r}; return a number, or one for each row")
+        return float(np.mean(value)) if value.size else math.nan
 
     def gain(self, new: Any, old: Any) -> Any:
         """Say by how much one value is better than another; below 0 it is worse."""
@@ -44,6 +49,9 @@ def metric(task: Task, *, best: Literal["high", "low"], probabilities: bool = Fa
     The function gets the true values, shape (rows,), and a Predicted, and returns a number; or, where the measure is
     the mean of what each row loses or wins, an array of shape (rows,), from which intervals are found faster.
     """
+    if task not in METRICS or best not in ("high", "low"):
+        tasks = ", ".join(METRICS)
+        raise Problem(f"metrics.py: @metric({task!r}, best={best!r}): the task is one of {tasks}, best is high or low")
 
     def keep(compute: Compute) -> Compute:
         name = compute.__name__

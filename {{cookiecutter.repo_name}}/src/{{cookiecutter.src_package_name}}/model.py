@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils._param_validation import InvalidParameterError
 from threadpoolctl import threadpool_limits
 
 from .columns import TASK
@@ -116,10 +117,14 @@ def fit(
         known = watch.take(np.isin(watch.truth, sample.truth)) if TASK == "classification" else watch
         watched = transform.transform(frame(known.inputs)), _coded(known.truth, sample.truth)
         more |= _stopping(estimator, rounds, *watched)
-    elif report is not None and settings.get("steps"):
-        _fit_in_stages(pipeline, prepared, truth, more, steps=settings.steps, report=report)
-        return
-    estimator.fit(prepared, truth, **more)
+        report = None
+    try:
+        if report is not None and settings.get("steps"):
+            _fit_in_stages(pipeline, prepared, truth, more, steps=settings.steps, report=report)
+        else:
+            estimator.fit(prepared, truth, **more)
+    except InvalidParameterError as error:
+        raise Problem(f"model={settings.name}: {str(error).splitlines()[0]}") from error
 
 
 def _fit_in_stages(

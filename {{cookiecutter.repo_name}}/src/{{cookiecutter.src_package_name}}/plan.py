@@ -1,5 +1,6 @@
 """What a training or a search stands on, looked at before anything is fitted or recorded."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from . import formats, measure, model, naive, storage, tables, threshold
+from . import formats, gate, measure, model, naive, storage, tables, threshold
 from .columns import TASK
 from .errors import Problem
 from .measure import Metric
@@ -35,8 +36,8 @@ class Plan:
 
     @property
     def score(self) -> float:
-        """Give what the naive answer is worth by the objective on the test split."""
-        return self.naive[f"test_{self.objective.name}"]
+        """Give what the naive answer is worth by the objective on the test split; NaN where it has no value."""
+        return self.naive.get(f"test_{self.objective.name}", math.nan)
 
     @property
     def naive_metrics(self) -> dict[str, float]:
@@ -53,6 +54,8 @@ def make(config: DictConfig) -> Plan:
     """
     pipeline = model.build(config, config.seed)
     formats.find(config.export.format)
+    gate.require(config.gate)
+    _require_folds(config.folds)
     probabilities = model.has_probabilities(pipeline)
     metrics = measure.usable(METRICS[TASK], probabilities)
     objective = _objective(config, metrics)
@@ -60,6 +63,8 @@ def make(config: DictConfig) -> Plan:
     samples = {name: sample(table, config.weight.column) for name, table in read.items()}
     learnt = model.classes(samples["train"].truth)
     model.require(pipeline, config.model, balanced(samples["train"], config.weight.classes).weights is not None)
+    if not isinstance(config.threshold, DictConfig):
+        raise Problem(f"threshold={config.threshold}: write threshold.at={config.threshold}")
     threshold.require(config.threshold, learnt, probabilities)
     if config.final_fit and config.model.get("early_stopping"):
         raise Problem("final_fit=true leaves no rows to stop early by: set model.early_stopping=null")
@@ -70,16 +75,17 @@ def make(config: DictConfig) -> Plan:
     remarks: list[str] = []
     for name in ("valid", "test"):
         truth = samples[name].truth
+        defined = measure.evaluate(metrics, truth, naive.perfect(truth, learnt))
+        naive.require(objective, defined, name, truth, learnt)
         measured = naive.evaluate(metrics, truth, given)
-        naive.require(objective, measured, name, truth, learnt)
         values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
-        remarks += [
-            naive.undefined(metric, name, truth, learnt) for metric in measured if not np.isfinite(measured[metric])
-        ]
+        remarks += [naive.undefined(metric, name, truth, learnt) for metric in metrics if metric not in defined]
     return Plan(manifest, read, samples, metrics, objective, values, remarks)
 
 
 def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:
+    if not isinstance(config.objective, DictConfig):
+        raise Problem(f"objective={config.objective}: write objective.{TASK}={config.objective}")
     name = config.objective[TASK]
     if name not in METRICS[TASK]:
         raise Problem(f"objective.{TASK}={name}: it is one of {', '.join(METRICS[TASK])}")
@@ -89,6 +95,11 @@ def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:
             f"it is one of {', '.join(metrics)}"
         )
     return metrics[name]
+
+
+def _require_folds(folds: Any) -> None:
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 0 or folds == 1:
+        raise Problem(f"folds={folds}: it is 0 for none, or a number of folds from 2 on")
 
 
 def _last(manifest: Manifest, table: pl.DataFrame, rows: Sample) -> float | None:

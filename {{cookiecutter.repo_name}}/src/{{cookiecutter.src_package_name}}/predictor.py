@@ -68,10 +68,12 @@ class Predicted:
         return Predicted(self.values[rows], probabilities, self.classes)
 
     def of(self, label: Any) -> Array:
-        """Give the probability of one class, shape (rows,); zeros for a class that the model does not know."""
+        """Give the probability of one class, shape (rows,); raises Problem if the model does not know the class."""
         assert self.probabilities is not None, "this model gives no probabilities"
         known = list(self.classes or ())
-        return self.probabilities[:, known.index(label)] if label in known else np.zeros(len(self.values))
+        if label not in known:
+            raise Problem(f"the model knows no class {label!r}; its classes are {', '.join(map(repr, known))}")
+        return self.probabilities[:, known.index(label)]
 
 
 @dataclass(frozen=True)

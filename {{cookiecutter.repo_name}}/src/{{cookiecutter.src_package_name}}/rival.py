@@ -30,7 +30,8 @@ class Rival:
         metric, test = planned.objective, planned.samples["test"].take(self.rows)
         old, new = self.predictor.predict_inputs(test.inputs), made.test.take(self.rows)
         comparison = compare(metric, test.truth, new, old, min_gain=config.gate.min_gain, seed=config.seed)
-        return Against(self.version, metric.measure(test.truth, old), len(test), comparison)
+        champion, challenger = (metric.measure(test.truth, predicted) for predicted in (old, new))
+        return Against(self.version, champion, challenger, len(test), comparison)
 
 
 def call(versions: Versions, champion: str | None, planned: Plan, config: DictConfig) -> Rival | None:
@@ -39,8 +40,6 @@ def call(versions: Versions, champion: str | None, planned: Plan, config: DictCo
     Raises Problem if it cannot be loaded, predicts something else, has inputs that today's code does not make, cannot
     be measured by the objective, or was fitted on, or chosen by, all rows of today's test split.
     """
-    if config.gate.champion not in ("current", "none"):
-        raise Problem(f"gate.champion={config.gate.champion}: it is either current or none")
     if champion is None or config.gate.champion == "none":
         return None
     address = f"models:/{versions.name}/{champion}"
@@ -66,7 +65,10 @@ def _shared(card: Card, planned: Plan) -> Array:
     require_inputs(card)
     if planned.objective.probabilities and not card.probabilities:
         raise Problem(f"it gives no probabilities, which {planned.objective.name} asks for")
-    rows = split.still(card.split, planned.manifest.split, planned.tables["test"]).to_numpy().astype(bool)
-    if not rows.any():
-        raise Problem("every row of today's test split was one to it that it was fitted on or chosen by")
-    return rows
+    rule, tables = planned.manifest.split, planned.tables
+    rows = split.still(card.split, rule, tables["test"]) & split.apart(rule, tables)
+    # What a column says of the split may be said anew for other data: then nothing tells which rows are new.
+    said_anew = rule.kind == "given" and card.data != planned.manifest.version
+    if said_anew or not rows.any():
+        raise Problem("no row of today's test split is known to be new to it: rows or their split have changed")
+    return rows.to_numpy()

@@ -13,6 +13,8 @@ from .errors import Problem
 from .inputs import Tensors, tensors
 from .predictor import Array
 
+LOOKED_AT = 100  # rows by which inputs are tried for looking across rows
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -47,7 +49,21 @@ def sample(table: pl.DataFrame, weight: str | None = None) -> Sample:
     weights = None if weight is None else table[weight].cast(pl.Float64).to_numpy()
     if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise Problem(f"weight.column={weight}: a weight is missing, below 0 or infinite; say so in Example's field")
-    return Sample(tensors(data.columns(table)), data.target(table), weights)
+    return Sample(_inputs(table), data.target(table), weights)
+
+
+def _inputs(table: pl.DataFrame) -> Tensors:
+    """Make the inputs; raises Problem if one of a row depends on other rows, which a request would not bring along."""
+    inputs, some = tensors(data.columns(table)), table[:LOOKED_AT:2]
+    for name, values in tensors(data.columns(some)).items():
+        whole = inputs[name][:LOOKED_AT:2]
+        equal = values == whole if values.dtype == object else np.isclose(values, whole, rtol=1e-9, equal_nan=True)
+        if not equal.all():
+            raise Problem(
+                f"features.py: {name} of a row depends on the other rows beside it, and a request has others or none; "
+                "what is learnt from data is a step in conf/inputs/"
+            )
+    return inputs
 
 
 def balanced(rows: Sample, classes: str | None) -> Sample:

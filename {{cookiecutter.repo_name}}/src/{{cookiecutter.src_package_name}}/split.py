@@ -294,6 +294,23 @@ def still(champions: Mapping[str, Any], today: Rule, table: pl.DataFrame) -> pl.
     return table.select((before.labels(table.schema) == "test").fill_null(value=False)).to_series()
 
 
+def apart(today: Rule, tables: Mapping[str, pl.DataFrame]) -> pl.Series:
+    """Say of each row of the test table whether no equal row is in the other tables, where a split is given.
+
+    Other rules part rows by their own values, and need no such look. Booleans of shape (rows,).
+    """
+    test = tables["test"]
+    if not isinstance(today, Given | Files):
+        return pl.repeat(value=True, n=len(test), dtype=pl.Boolean, eager=True)
+    left_out = today.columns  # which may say train of one row and test of its equal
+    names = [name for name in sorted([*COLUMNS, *EXTRA]) if name in test.columns and name not in left_out]
+    hashes = {
+        split: table.select(digest({name: table.schema[name] for name in names}, seed=0)).to_series()
+        for split, table in tables.items()
+    }
+    return ~hashes["test"].is_in(pl.concat([hashes["train"], hashes["valid"]]).unique().implode())
+
+
 def digest(types: Types, seed: int) -> pl.Expr:
     """Hash some columns of each row, with XXH3 (64 bits): equal values give equal numbers, whatever they came from.
 

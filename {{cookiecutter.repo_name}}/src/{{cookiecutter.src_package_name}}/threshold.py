@@ -26,8 +26,9 @@ def require(settings: DictConfig, classes: list[Any] | None, probabilities: bool
     if positive is not None and label(positive) not in names:
         raise Problem(f"threshold.positive={label(positive)}: it is one of {', '.join(names)}")
     if isinstance(at, str):
-        if at not in METRICS[TASK]:
-            raise Problem(f"threshold.at={at}: it is a probability, or one of {', '.join(METRICS[TASK])}")
+        decided = [name for name, metric in METRICS[TASK].items() if not metric.probabilities]
+        if at not in decided:
+            raise Problem(f"threshold.at={at}: it is a probability, or one of {', '.join(decided)}")
     elif not 0 < at < 1:
         raise Problem(f"threshold.at={at}: a probability lies between 0 and 1")
 
@@ -50,4 +51,8 @@ def _best(predictor: Predictor, metric: Metric, valid: Sample, positive: object)
         decided = decide(known.classes, known.values, known.probabilities, threshold, positive)
         return float(metric.gain(metric.measure(valid.truth, decided), 0))
 
-    return float(max(TRIED, key=gain))
+    gains = np.array([gain(threshold) for threshold in TRIED])
+    if np.isnan(gains).all():
+        raise Problem(f"threshold.at={metric.name}: it has no value on the validation split, whatever the threshold")
+    best = TRIED[gains == np.nanmax(gains)]
+    return float(best[len(best) // 2])  # of equals the one in the middle

@@ -23,7 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
 from . import CONF
 from .errors import Problem, explain, redacted
 
-for name in ("alembic", "mlflow.store.db.utils"):  # a new database is no news
+for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new database, or a fetched model, is no news
     logging.getLogger(name).setLevel(logging.WARNING)
 
 

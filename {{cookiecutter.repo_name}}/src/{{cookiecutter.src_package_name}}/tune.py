@@ -12,6 +12,7 @@ import warnings
 from functools import partial
 from typing import Any
 
+import matplotlib
 import optuna
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import TrialState
@@ -21,8 +22,9 @@ from tqdm import tqdm
 from . import measure, model, plan
 from .cli import command, resolved
 from .errors import Problem
+from .fingerprint import source_of
 from .folds import cross_validated
-from .inputs import INPUTS
+from .inputs import INPUTS, digest
 from .plan import Plan
 from .samples import balanced
 from .study import DONE, Undefined, meet, work
@@ -55,7 +57,7 @@ def identity(config: DictConfig, planned: Plan) -> dict[str, Any]:
     settings = resolved(config)
     model_settings = dict(settings["model"])
     return {
-        "objective": planned.objective.name,
+        "objective": [planned.objective.name, digest(source_of(planned.objective.compute))],
         "data": planned.manifest.version,
         "features": {name: made.fingerprint for name, made in INPUTS.items()},
         "steps": settings["inputs"],
@@ -211,10 +213,11 @@ def _conclude(study: optuna.Study, config: DictConfig, tracker: Tracker) -> Outc
 def _draw(study: optuna.Study, run: Run) -> None:
     plots = optuna.visualization.matplotlib
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    run.figure(plots.plot_optimization_history(study).figure, "history")
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len({trial.value for trial in completed}) > 1:  # with equal values nothing mattered
-        run.figure(plots.plot_param_importances(study).figure, "importance")
+    with matplotlib.rc_context():  # Optuna sets a style of its own, for all figures that follow
+        run.figure(plots.plot_optimization_history(study).figure, "history")
+        if len({trial.value for trial in completed}) > 1:  # with equal values nothing mattered
+            run.figure(plots.plot_param_importances(study).figure, "importance")
 
 
 @command("tune")
