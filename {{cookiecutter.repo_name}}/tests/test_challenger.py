@@ -36,7 +36,7 @@ class Project:
 
     def config(self, *overrides: str, described: str = "") -> DictConfig:
         """Compose the settings of train; a description stands for a file in conf/model/."""
-        config = configure("train", f"storage.root={self.other.folder}", *overrides)
+        config = self.other.config(*overrides, verb="train")
         if described:
             config.model = yaml.safe_load(described)
         return config
