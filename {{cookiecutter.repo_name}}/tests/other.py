@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 import {{ cookiecutter.src_package_name }}
 
-from .conftest import configure
+from .conftest import BY_ROW, configure
 
 HEAD = """
 from datetime import date, datetime
@@ -36,7 +36,7 @@ TABLE = [
     "data.missing=['', NA]",
     "data.split.valid=0.15",
     "data.split.test=0.15",
-    *(f"data.split.{way}=null" for way in ("by", "time", "given", "files")),
+    *BY_ROW,
 ]
 
 
