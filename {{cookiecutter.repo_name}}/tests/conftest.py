@@ -27,6 +27,12 @@ QUICK = {"classification": "logistic", "regression": "ridge"}[TASK]
 # What makes it a model that has learned next to nothing.
 POOR = {"logistic": "model.params.C=1e-6", "ridge": "model.params.alpha=1e9"}[QUICK]
 
+# Split rows by their id or, where there is none, by what they hold, whatever conf/data/table.yaml has decided.
+BY_ROW = [f"data.split.{way}=null" for way in ("by", "time", "given", "files")]
+
+# The same for a table that number() has been at.
+NUMBERED = ["data.id=row_id", "data.split.valid=0.15", "data.split.test=0.15", *BY_ROW]
+
 
 def configure(verb: str, *overrides: str) -> DictConfig:
     """Compose a command's configuration as its command line does."""
@@ -34,9 +40,14 @@ def configure(verb: str, *overrides: str) -> DictConfig:
         return compose(verb, list(overrides))
 
 
-# Every model in conf/model/ that can do what the schema asks for.
-NAMES = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-MODELS = [name for name in NAMES if TASK in configure("train", f"model={name}").model.estimator]
+def able(task: str) -> list[str]:
+    """List the models in conf/model/ that can do a task."""
+    names = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+    return [name for name in names if task in configure("train", f"model={name}").model.estimator]
+
+
+# Every model that can do what the schema asks for.
+MODELS = able(TASK)
 
 
 def small(name: str, verb: str = "train") -> list[str]:
@@ -83,6 +94,11 @@ def spoil(row: int, column: str, value: str) -> Callable[[pl.DataFrame], pl.Data
     """Put a value in a cell; rows count from 1."""
     number = pl.int_range(1, pl.len() + 1)
     return lambda table: table.with_columns(pl.when(number == row).then(pl.lit(value)).otherwise(column).alias(column))
+
+
+def number(folder: Path) -> pl.DataFrame:
+    """Give each row of the raw file an id, and give the table."""
+    return pl.read_csv(rewrite(folder, lambda table: table.with_row_index("row_id")), infer_schema=False)
 
 
 def a_number() -> str:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 import {{ cookiecutter.src_package_name }}
 
-from .conftest import configure
+from .conftest import BY_ROW, configure
 
 HEAD = """
 from datetime import date, datetime
@@ -30,6 +30,15 @@ from .kinds import Categories, Dates, Numbers, Texts
 """
 NUMBERS = count()
 
+# These tables are not the project's: what conf/data/table.yaml says of its own columns is not to hold for them.
+TABLE = [
+    "data.id=id",
+    "data.missing=['', NA]",
+    "data.split.valid=0.15",
+    "data.split.test=0.15",
+    *BY_ROW,
+]
+
 
 class Other:
     """A package with a schema and features of its own, and its settings."""
@@ -43,8 +52,7 @@ class Other:
 
     def config(self, *overrides: str, raw: str = "raw.csv", verb: str = "prepare") -> DictConfig:
         """Compose the settings of a command, for a raw file in the folder."""
-        root = f"storage.root={self.folder}"
-        return configure(verb, root, f"data.raw={raw}", *overrides)
+        return configure(verb, *TABLE, f"storage.root={self.folder}", f"data.raw={raw}", *overrides)
 
 
 def declare(

@@ -20,7 +20,7 @@ from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
 from {{ cookiecutter.src_package_name }}.plan import Plan
 
-from .conftest import MODELS, QUICK, configure, grows, small
+from .conftest import MODELS, QUICK, able, configure, grows, small
 from .other import Other, declare
 
 ROWS = 600
@@ -36,7 +36,7 @@ class Project:
 
     def config(self, *overrides: str, described: str = "") -> DictConfig:
         """Compose the settings of train; a description stands for a file in conf/model/."""
-        config = configure("train", f"storage.root={self.other.folder}", *overrides)
+        config = self.other.config(*overrides, verb="train")
         if described:
             config.model = yaml.safe_load(described)
         return config
@@ -220,7 +220,7 @@ def test_a_classifier_without_probabilities_is_judged_by_what_asks_for_none(
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", able("classification"))
 def test_weights_help_the_rarer_class(name: str, sick: Project) -> None:
     found = []
     for weight in ("weight.column=null", "weight.column=times", "weight.classes=balanced"):

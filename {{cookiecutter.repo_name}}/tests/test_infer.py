@@ -13,6 +13,8 @@ from {{ cookiecutter.src_package_name }}.predictor import Predictor
 
 from .conftest import a_number, configure, versions
 
+ID = str(configure("infer").data.id)
+
 
 @pytest.fixture
 def predictor(trained: Path) -> Predictor:
@@ -25,7 +27,7 @@ def inbox(trained: Path) -> Path:
     folder = trained / "data/inbox"
     for file in folder.iterdir():
         file.unlink()
-    pl.DataFrame([EXAMPLE | {"id": f"row {number}"} for number in range(10)]).write_csv(folder / "ten.csv")
+    pl.DataFrame([EXAMPLE | {ID: f"row {number}"} for number in range(10)]).write_csv(folder / "ten.csv")
     return folder
 
 
@@ -40,7 +42,7 @@ def predictions(folder: Path, name: str = "ten.csv") -> pl.DataFrame:
 def test_every_row_is_scored_and_keeps_its_name(trained: Path, inbox: Path, predictor: Predictor) -> None:
     score(predictor, "batch_rows=4")
     scored = predictions(trained)
-    assert scored["id"].to_list() == [f"row {number}" for number in range(10)]
+    assert scored[ID].to_list() == [f"row {number}" for number in range(10)]
     assert scored["model"].unique().to_list() == ["name/1"]
     assert scored["prediction"].null_count() == 0
     assert any(name.startswith("probability_") for name in scored.columns) is (TASK == "classification")

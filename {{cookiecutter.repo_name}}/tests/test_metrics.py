@@ -78,13 +78,19 @@ def test_a_better_model_measures_better(planned: Plan) -> None:
         assert each.gain(each.measure(test.truth, good), each.measure(test.truth, poor)) > 0, name
 
 
+def missed(truth: Array, predicted: Predicted) -> float:
+    """Count the classes that are wrong, or add up by how much the numbers are."""
+    wrong = truth != predicted.values if TASK == "classification" else np.abs(truth - predicted.values)
+    return float(np.sum(wrong))
+
+
 @pytest.fixture
 def own() -> Iterator[str]:
     """A team's metric: a decorator and a function in metrics.py."""
 
     @metric(TASK, best="low")
-    def misses(truth: Array, predicted: Predicted) -> int:
-        return int(np.sum(truth != predicted.values))
+    def misses(truth: Array, predicted: Predicted) -> float:
+        return missed(truth, predicted)
 
     yield "misses"
     del TABLE[TASK]["misses"]
@@ -99,5 +105,5 @@ def test_a_metric_of_ones_own_is_measured_and_decides(
     made = challenger.make(looked, config, "", tmp_path_factory.mktemp("own"))
     predicted = made.predictor.predict_inputs(looked.samples["test"].inputs)
     assert made.objective == own
-    assert made.score == made.card.metrics["test_misses"] == np.sum(looked.samples["test"].truth != predicted.values)
+    assert made.score == made.card.metrics["test_misses"] == missed(looked.samples["test"].truth, predicted)
     assert looked.score > made.score

@@ -13,6 +13,7 @@ from {{ cookiecutter.src_package_name }}.metrics import METRICS
 from {{ cookiecutter.src_package_name }}.plan import Plan
 
 from .conftest import QUICK, configure
+from .other import declare
 
 CLASSES = pytest.mark.skipif(TASK == "regression", reason="the target is a number")
 Configured = Callable[..., DictConfig]
@@ -49,7 +50,6 @@ def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("threshold.at=0.3", "threshold.at=0.3: a threshold takes two classes and their probabilities"),
         ("weight.classes=heavy", r"weight\.classes=heavy: it is null or, for classes, balanced"),
         ("+model.early_stopping=3", "cannot stop early: set model.early_stopping=null"),
         (f"objective.{TASK}=beauty", f"objective.{TASK}=beauty: it is one of {', '.join(METRICS[TASK])}"),
@@ -68,6 +68,17 @@ def test_what_cannot_be_is_one_line(configured: Configured, override: str, says:
     with pytest.raises(Problem, match=says) as caught:
         plan.make(configured(override))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("target", ["Literal[0, 1, 2]", "float"])
+def test_a_threshold_takes_two_classes(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = declare(tmp_path, "x: Annotated[float, Field(examples=[1])]", f"y: {target}", monkeypatch)
+    numbers = pl.int_range(300, eager=True)
+    pl.DataFrame({"x": numbers, "y": numbers % 3}).write_csv(tmp_path / "raw.csv")
+    other.prepare.prepare(other.config())
+    says = r"threshold\.at=0\.3: a threshold takes two classes and their probabilities"
+    with pytest.raises(other.errors.Problem, match=says):
+        other.plan.make(other.config("model=boosting", "threshold.at=0.3", verb="train"))
 
 
 def test_a_model_for_another_task_is_a_problem(configured: Configured) -> None:

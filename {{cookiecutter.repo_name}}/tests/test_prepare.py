@@ -9,7 +9,7 @@ from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 
-from .conftest import a_number, configure, raw_file, rewrite, spoil
+from .conftest import BY_ROW, NUMBERED, a_number, configure, number, rewrite, spoil
 from .other import declare
 
 
@@ -26,7 +26,7 @@ def test_the_size_of_batches_changes_nothing(folder: Path) -> None:
 
 
 def test_another_seed_makes_other_tables(folder: Path) -> None:
-    one, other = prepare(configure("prepare")), prepare(configure("prepare", "seed=1"))
+    one, other = (prepare(configure("prepare", *BY_ROW, f"seed={seed}")) for seed in (1, 2))
     assert one.version != other.version
     assert one.splits["train"].sha256 != other.splits["train"].sha256
 
@@ -76,14 +76,14 @@ def test_files_of_a_folder_are_one_table(folder: Path) -> None:
     (folder / "data/many").mkdir()
     whole.head(10).write_csv(folder / "data/many/some.csv")
     whole.slice(10).write_csv(folder / "data/many/more.csv")
-    manifest = prepare(configure("prepare", "data.raw=many"))
+    manifest = prepare(configure("prepare", *BY_ROW, "data.raw=many"))
     assert sum(part.rows for part in manifest.splits.values()) == len(whole)
 
 
 def test_too_few_rows_are_a_problem(folder: Path) -> None:
     rewrite(folder, lambda table: table.head(1))
     with pytest.raises(Problem, match="too few"):
-        prepare(configure("prepare"))
+        prepare(configure("prepare", *BY_ROW))
 
 
 def test_an_unknown_policy_is_a_problem(folder: Path) -> None:
@@ -121,35 +121,36 @@ def test_tables_of_an_older_version_are_refused(folder: Path) -> None:
 
 
 def test_another_rule_says_what_changed_and_how_many_rows_move(folder: Path) -> None:
-    prepare(configure("prepare"))
+    number(folder)
+    prepare(configure("prepare", *NUMBERED))
     before = placed(folder)
-    notes = prepare(configure("prepare", "seed=7")).notes
+    notes = prepare(configure("prepare", *NUMBERED, "seed=7")).notes
     after = placed(folder)
     moved = Counter((before[row], after[row]) for row in before if before[row] != after[row])
     assert notes == [
-        "rows are split by a hash of id (seed 7, valid 0.15, test 0.15); before, by a hash of id (seed 42, valid 0.15, "
-        f"test 0.15): {moved.total()} rows moved, {moved['test', 'train']} of them from test to train and "
+        "rows are split by a hash of row_id (seed 7, valid 0.15, test 0.15); before, by a hash of row_id (seed 42, "
+        f"valid 0.15, test 0.15): {moved.total()} rows moved, {moved['test', 'train']} of them from test to train and "
         f"{moved['train', 'test']} from train to test"
     ]
-    assert prepare(configure("prepare", "seed=7")).notes == []
+    assert prepare(configure("prepare", *NUMBERED, "seed=7")).notes == []
 
 
 def placed(folder: Path) -> dict[str, str]:
     """Give the split of each row, by its id."""
     _, found = tables.read(folder / "data/prepared")
-    return {row: name for name, table in found.items() for row in table["id"]}
+    return {row: name for name, table in found.items() for row in table["row_id"]}
 
 
 def test_rows_that_moved_from_a_column_that_is_gone_cannot_be_counted(folder: Path) -> None:
-    rewrite(folder, lambda table: table.with_columns(pl.col("id").alias("other")))
-    prepare(configure("prepare", "data.split.by=[other]"))
+    rewrite(folder, lambda table: table.with_row_index("other"))
+    prepare(configure("prepare", *BY_ROW, "data.split.by=[other]"))
     rewrite(folder, lambda table: table.drop("other"))
-    assert "how many rows moved cannot be counted" in prepare(configure("prepare")).notes[0]
+    assert "how many rows moved cannot be counted" in prepare(configure("prepare", *BY_ROW)).notes[0]
 
 
 def test_a_column_outside_the_schema_can_group_rows(folder: Path) -> None:
     rewrite(folder, lambda table: table.with_columns((pl.int_range(pl.len()) // 4).alias("nest")))
-    manifest = prepare(configure("prepare", "data.split.by=[nest]"))
+    manifest = prepare(configure("prepare", *BY_ROW, "data.split.by=[nest]"))
     _, found = tables.read(folder / "data/prepared")
     nests = [set(table["nest"]) for table in found.values()]
     assert [len(held) for held in nests] == list(manifest.groups.values())
@@ -157,41 +158,41 @@ def test_a_column_outside_the_schema_can_group_rows(folder: Path) -> None:
 
 
 def test_a_row_that_the_rule_does_not_decide_on_is_told(folder: Path) -> None:
+    number(folder)
     rewrite(folder, spoil(3, a_number(), "much"))
-    rewrite(folder, spoil(9, "id", ""))
-    with pytest.raises(Problem, match=r"row 9: no value in id, by which rows are split; .* set data.split.by"):
-        prepare(configure("prepare", "bad_rows=quarantine", "batch_rows=5"))
+    rewrite(folder, spoil(9, "row_id", ""))
+    with pytest.raises(Problem, match=r"row 9: no value in row_id, by which rows are split; .* set data.split.by"):
+        prepare(configure("prepare", *NUMBERED, "bad_rows=quarantine", "batch_rows=5"))
 
 
 def test_a_column_that_is_to_decide_must_be_there(folder: Path) -> None:
     with pytest.raises(Problem, match=r"no column 'nest'.* or data.split in conf"):
-        prepare(configure("prepare", "data.split.by=[nest]"))
+        prepare(configure("prepare", *BY_ROW, "data.split.by=[nest]"))
 
 
 def test_a_given_split_is_followed(folder: Path) -> None:
-    labels = pl.Series(["train", "test", "valid", "train"]).sample(1000, with_replacement=True, seed=1)
-    rewrite(folder, lambda table: table.with_columns(labels.head(len(table)).alias("part")))
-    manifest = prepare(configure("prepare", "data.split.given=part"))
+    labels = pl.Series(["train", "test", "valid", "train"])
+    rewrite(folder, lambda table: table.with_columns(part=labels.sample(len(table), with_replacement=True, seed=1)))
+    manifest = prepare(configure("prepare", *BY_ROW, "data.split.given=part"))
     _, found = tables.read(folder / "data/prepared")
     assert {name: set(table["part"]) for name, table in found.items()} == {name: {name} for name in found}
     assert manifest.split.columns == ["part"]
     rewrite(folder, spoil(3, "part", "tset"))
     with pytest.raises(Problem, match="row 3: part is 'tset'; write train, valid or test"):
-        prepare(configure("prepare", "data.split.given=part"))
+        prepare(configure("prepare", *BY_ROW, "data.split.given=part"))
 
 
 def test_files_can_be_a_split_of_their_own(folder: Path) -> None:
-    whole = pl.read_csv(raw_file(folder), infer_schema=False)
-    parts = dict(
-        zip(("train", "valid", "test"), (whole.head(200), whole.slice(200, 80), whole.slice(280)), strict=True)
-    )
+    whole = number(folder)
+    first, second = len(whole) // 2, len(whole) * 3 // 4
+    parts = {"train": whole[:first], "valid": whole[first:second], "test": whole[second:]}
     for name, table in parts.items():
         table.write_csv(folder / f"data/raw/{name}.csv")
     setting = "data.split.files={train: raw/train.csv, valid: raw/valid.csv, test: raw/test.csv}"
-    manifest = prepare(configure("prepare", setting, "batch_rows=30"))
+    manifest = prepare(configure("prepare", *NUMBERED, setting, "batch_rows=30"))
     _, found = tables.read(folder / "data/prepared")
-    assert {name: list(table["id"]) for name, table in found.items()} == {
-        name: list(table["id"]) for name, table in parts.items()
+    assert {name: list(table["row_id"]) for name, table in found.items()} == {
+        name: list(table["row_id"]) for name, table in parts.items()
     }
     assert manifest.split.test == [part.sha256 for part in manifest.raw if part.path == "test.csv"]
 
@@ -248,9 +249,10 @@ def test_a_column_more_moves_no_row_of_a_table_without_id(tmp_path: Path, monkey
 
 
 def test_columns_that_stand_aside_stay_in_the_tables(folder: Path) -> None:
-    prepare(configure("prepare"))
+    number(folder)
+    prepare(configure("prepare", *NUMBERED))
     _, found = tables.read(folder / "data/prepared")
-    assert found["train"].columns == ["id", *COLUMNS, *EXTRA]
+    assert set(found["train"].columns) == {"row_id", *COLUMNS, *EXTRA}
 
 
 def test_classes_of_each_split_are_counted(folder: Path) -> None:

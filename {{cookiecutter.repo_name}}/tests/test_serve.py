@@ -35,6 +35,12 @@ def rows(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"rows": [EXAMPLE | change for change in changes]}
 
 
+def as_json(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Write the rows of a table as a request has them; JSON has no dates."""
+    found = [Row.model_validate(row) for row in table.select(list(COLUMNS)).to_dicts()]
+    return [row.model_dump(mode="json", by_alias=True) for row in found]
+
+
 def values(predictions: list[dict[str, Any]]) -> Any:
     """Take the answers out; the last digit of a number depends on how many rows are computed at once."""
     found = [item["prediction"] for item in predictions]
@@ -58,7 +64,7 @@ def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
 
 
 def test_many_rows_are_answered_in_order(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:
-    body = tables["test"].select(list(COLUMNS)).head(50).to_dicts()
+    body = as_json(tables["test"].head(50))
     together = client.post("/predict", json={"rows": body}).json()["predictions"]
     alone = [client.post("/predict", json={"rows": [row]}).json()["predictions"][0] for row in body]
     assert [item["prediction"] for item in together] == values(alone)
@@ -67,7 +73,7 @@ def test_many_rows_are_answered_in_order(client: TestClient, tables: dict[str, p
 def test_the_service_says_what_the_model_says(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:
     body = tables["test"].select(list(COLUMNS)).head(50)
     said = fetch(Settings()).predictor.predict(body.to_dict(as_series=False))
-    served = client.post("/predict", json={"rows": body.to_dicts()}).json()["predictions"]
+    served = client.post("/predict", json={"rows": as_json(body)}).json()["predictions"]
     assert values(served) == said.values.tolist()
 
 

@@ -17,7 +17,7 @@ from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.split import Files, Given, Hash, Time
 
-from .conftest import configure, raw_file
+from .conftest import NUMBERED, configure, number, raw_file
 
 Change = Callable[[Path], object]
 SHARES = {"valid": 0.15, "test": 0.15, "by": None, "time": None, "given": None, "files": None}
@@ -41,7 +41,7 @@ def placed(folder: Path) -> Counter[tuple[str, tuple[Any, ...]]]:
 def appended(file: Path) -> None:
     """Append a tenth of the rows once more, as other rows: with numbers of their own."""
     table = pl.read_csv(file, infer_schema=False)
-    more = table.head(len(table) // 10).with_columns(pl.format("new-{}", "id").alias("id"))
+    more = table.head(len(table) // 10).with_columns(pl.format("new-{}", "row_id").alias("row_id"))
     pl.concat([more, table]).write_csv(file)
 
 
@@ -69,10 +69,14 @@ def to_parquet(file: Path) -> None:
     ],
 )
 def test_no_row_moves_when_the_table_grows_or_comes_in_another_form(folder: Path, by: str, change: Change) -> None:
-    prepare(configure("prepare", "data.raw=raw", f"data.split.by={by}"))
+    number(folder)
+    (folder / "data/alone").mkdir()
+    file = raw_file(folder).rename(folder / "data/alone/table.csv")
+    settings = [*NUMBERED, "data.raw=alone", f"data.split.by={by}"]
+    prepare(configure("prepare", *settings))
     before = placed(folder)
-    change(raw_file(folder))
-    prepare(configure("prepare", "data.raw=raw", f"data.split.by={by}", "batch_rows=37"))
+    change(file)
+    prepare(configure("prepare", *settings, "batch_rows=37"))
     after = placed(folder)
     assert sum((before - after).values()) == 0
     assert change is appended or before == after
