@@ -51,8 +51,8 @@ def shuffled(file: Path) -> None:
 
 def parted(file: Path) -> None:
     table = pl.read_csv(file, infer_schema=False)
-    for number, part in enumerate(table.iter_slices(100)):
-        part.write_csv(file.with_name(f"part-{9 - number}.csv"))
+    for place, part in enumerate(table.iter_slices(100)):
+        part.write_csv(file.with_name(f"part-{9 - place}.csv"))
     file.unlink()
 
 
