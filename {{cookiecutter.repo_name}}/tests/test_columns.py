@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,4 +116,33 @@ def test_a_rule_that_fails_for_a_row_is_no_mistake_of_the_import(
     other = declare(tmp_path, row, Y, monkeypatch)
     with pytest.raises(ZeroDivisionError) as caught:
         _ = other.schema.Row(x=0).share
+    assert other.errors.mistake(caught.value) is None
+
+
+def test_a_mistake_in_a_feature_is_told_by_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = """
+    def twice(x: Numbers) -> Numbers:
+        return y * 2
+
+    DERIVED = [twice]
+    """
+    other = declare(tmp_path, X, Y, monkeypatch, features=features)
+    with pytest.raises(NameError) as caught:
+        other.inputs.tensors({"x": [1.0]})
+    assert re.fullmatch(
+        r"features\.py, line \d+: name 'y' is not defined; correct it", other.errors.mistake(caught.value)
+    )
+
+
+def test_what_the_schema_says_of_a_row_is_no_mistake_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = """
+    x: Annotated[float, Field(examples=[1])]
+
+    def model_post_init(self, context: object) -> None:
+        if self.x > 1:
+            raise RuntimeError("too much")
+    """
+    other = declare(tmp_path, rule, Y, monkeypatch)
+    with pytest.raises(RuntimeError) as caught:
+        other.schema.Row(x=2)
     assert other.errors.mistake(caught.value) is None

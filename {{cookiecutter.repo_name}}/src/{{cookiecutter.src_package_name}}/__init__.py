@@ -20,7 +20,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Tell a problem in a line, whenever it is met: a mistake in schema.py is met while modules are imported."""
+    """Tell a problem in a line, whenever it is met: a mistake in a file that a team writes may be met in imports."""
     if isinstance(error, Problem):
         print(error, file=sys.stderr)
     elif line := mistake(error):

@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from . import CONF
-from .errors import Problem, explain, failures
+from .errors import Problem, explain, failures, mistake
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -26,6 +26,10 @@ def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], 
                 sys.exit(f"{name}: {problem}")
             except failures() as failure:
                 sys.exit(f"{name}: {explain(failure)}")
+            except Exception as error:
+                if line := mistake(error):
+                    sys.exit(f"{name}: {line}")
+                raise
 
         run: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)
 

@@ -59,21 +59,28 @@ def redacted(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
-SCHEMA = Path(__file__).with_name("schema.py")
+# What a team writes in Python. A mistake in one of these is told by its file and line.
+WRITTEN = {str(Path(__file__).with_name(name)): name for name in ("schema.py", "features.py", "metrics.py")}
 
 
 def mistake(error: BaseException) -> str | None:
-    """Put what Python or Pydantic refuse in schema.py into a line; None if the error is from elsewhere.
+    """Put what is raised in a file that a team writes into a line; None if the error is from elsewhere.
 
-    Such an error ends the import of the schema. One that a rule in the schema raises for a row does not pass here.
+    What schema.py raises for a row, when all of it is imported, is no mistake in it, and is none here.
     """
-    if isinstance(error, SyntaxError) and error.filename == str(SCHEMA):
-        return f"schema.py, line {error.lineno}: {error.msg}; correct it"
-    frames = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
-    here = [(code, line) for code, line in frames if code.co_filename == str(SCHEMA)]
-    if not any(code.co_name == "<module>" for code, _ in here):
+    if isinstance(error, SyntaxError) and error.filename in WRITTEN:
+        return f"{WRITTEN[error.filename]}, line {error.lineno}: {error.msg}; correct it"
+    frames = [
+        (WRITTEN.get(frame.f_code.co_filename), frame.f_code.co_name, line)
+        for frame, line in walk_tb(error.__traceback__)
+    ]
+    here = [(file, line) for file, _, line in frames if file]
+    imported = any(name == "<module>" for file, name, _ in frames if file)
+    if not here or (here[-1][0] == "schema.py" and not imported):
         return None
-    return f"schema.py, line {here[-1][1]}: {str(error).splitlines()[0]}"
+    file, line = here[-1]
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{file}, line {line}: {reason[0]}; correct it"
 
 
 def failures() -> tuple[type[Exception], ...]:
