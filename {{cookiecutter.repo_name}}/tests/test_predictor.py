@@ -8,7 +8,15 @@ from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE_ROW, TA
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.inputs import INPUTS, Tensors, tensors
 from {{ cookiecutter.src_package_name }}.kinds import Kind
-from {{ cookiecutter.src_package_name }}.predictor import Card, Outputs, Predicted, Predictor, Seen, decide, require_inputs
+from {{ cookiecutter.src_package_name }}.predictor import (
+    Card,
+    Outputs,
+    Predicted,
+    Predictor,
+    Seen,
+    decide,
+    require_inputs,
+)
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.2, 0.8]])
 PLACES = np.array([0, 0, 0, 1])
