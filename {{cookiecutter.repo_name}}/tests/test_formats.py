@@ -154,7 +154,8 @@ def test_large_numbers_may_differ_by_as_much_as_single_precision_rounds() -> Non
 def test_using_a_model_tells_nobody(onnx: Kept, tmp_path: Path) -> None:
     """ONNX Runtime's reports begin with a file in the scratch folder."""
     (scratch := tmp_path / "scratch").mkdir()
-    words = "import sys, {{ cookiecutter.src_package_name }}, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    imports = "import sys, {{ cookiecutter.src_package_name }}, onnxruntime"
+    words = f"{imports}; onnxruntime.InferenceSession(sys.argv[1])"
     environment = {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", words, onnx.folder / "model.onnx"], check=True, env=environment)
     assert not list(scratch.iterdir())
