@@ -129,7 +129,7 @@ def test_serving_takes_nothing_that_only_training_needs(docker: Path) -> None:
     ]
     assert copies == [
         "COPY requirements/serve.txt requirements/storage.txt /requirements/",
-        "COPY conf/serve.yaml conf/serve.yaml",
+        "COPY conf/serve.yaml conf/export.yaml conf/",
         "COPY src src",
     ]
     assert any(step.startswith("HEALTHCHECK") for step in instructions(docker / "serve.Dockerfile"))
