@@ -13,7 +13,7 @@ from {{ cookiecutter.src_package_name }}.samples import Sample
 from .conftest import MODELS, QUICK, configure, grows, small
 
 STAGED = [name for name in MODELS if configure("train", f"model={name}").model.steps]
-EARLY = [name for name in MODELS if "early_stopping" in configure("train", f"model={name}").model]
+EARLY = [name for name in MODELS if model.can_stop_early(model.build(configure("train", f"model={name}"), 0)[-1])]
 
 
 def answers(pipeline: Pipeline, planned: Plan) -> Array:
@@ -47,6 +47,9 @@ def test_a_fit_stops_once_the_validation_split_gains_nothing_more(name: str, pla
     many = [f"model={name}", f"model.params.{steps}=400", "model.params.learning_rate=0.5"]
     stopped = fitted(planned, *many, "model.early_stopping=3")[-1]
     assert rounds(stopped) < 400
+    kept, limit, most = model.kept_rounds(stopped)
+    assert 1 <= kept <= rounds(stopped)
+    assert (limit, most) == (steps, 400)
     assert rounds(fitted(planned, f"model={name}", f"model.params.{steps}=30", "model.early_stopping=null")[-1]) == 30
 
 
@@ -59,9 +62,71 @@ def rounds(estimator: object) -> int:
 
 
 def test_what_cannot_stop_early_is_a_problem() -> None:
-    config = configure("train", f"model={QUICK}", "+model.early_stopping=3")
-    with pytest.raises(Problem, match=r"cannot stop early: set model.early_stopping=null"):
+    config = configure("train", f"model={QUICK}", "model.early_stopping=3")
+    with pytest.raises(Problem, match=rf"model.early_stopping=3: model={QUICK} cannot stop early; set it to null"):
         model.require(model.build(config, 0), config.model, weighted=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value"),
+    [
+        ("xgboost", "max_depth", "-5"),
+        ("xgboost", "learning_rate", "abc"),
+        ("lightgbm", "num_leaves", "-5"),
+        ("lightgbm", "subsample", "7"),  # bagging_fraction in its own words
+        ("lightgbm", "learning_rate", "abc"),  # which it does not name
+        ("lightgbm", "n_estimators", "many"),
+        ("boosting", "max_leaf_nodes", "-5"),
+        ("boosting", "max_iter", "many"),
+        ("forest", "max_depth", "-5"),
+    ],
+)
+def test_a_parameter_that_an_estimator_refuses_is_named_with_its_value(
+    name: str, parameter: str, value: str, planned: Plan
+) -> None:
+    config = configure("train", f"model={name}", f"model.params.{parameter}={value}")
+    says = rf"model={name}, model.params.{parameter}={value} cannot be fitted: .*; correct conf/model/{name}.yaml$"
+    for report in (None, lambda *_: None):
+        with pytest.raises(Problem, match=says) as caught:
+            model.fit(model.build(config, 0), planned.samples["train"], config.model, report=report)
+        assert len(str(caught.value).splitlines()) == 1
+        assert "line" not in str(caught.value)  # of a file in C++
+
+
+def test_a_step_that_cannot_be_fitted_is_one_line(planned: Plan) -> None:
+    config = configure("train", f"model={QUICK}", "inputs.number.impute.strategy=nonsense")
+    with pytest.raises(Problem, match=r"a step of conf/inputs/ cannot be fitted: .*strategy.*; correct it there"):
+        model.fit(model.build(config, 0), planned.samples["train"], config.model)
+
+
+def test_what_a_report_raises_is_not_taken_for_the_estimators(planned: Plan) -> None:
+    """Such as a mistake in metrics.py."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("of the metric")
+
+    config = configure("train", *small("boosting"))
+    with pytest.raises(ValueError, match="of the metric") as caught:
+        model.fit(model.build(config, 0), planned.samples["train"], config.model, report=fail)
+    assert not isinstance(caught.value, Problem)
+
+
+@pytest.mark.parametrize("whole", ["Stacking", "Voting"])
+@pytest.mark.parametrize("inner", ["tree.DecisionTree", "neighbors.KNeighbors"])
+def test_weights_are_for_estimators_made_of_others_if_those_take_them(whole: str, inner: str) -> None:
+    kind = {"classification": "Classifier", "regression": "Regressor"}[TASK]
+    config = configure("train", f"model={QUICK}")
+    config.model = {
+        "name": "many",
+        "estimator": {TASK: f"sklearn.ensemble.{whole}{kind}"},
+        "params": {"estimators": [["inner", {"_target_": f"sklearn.{inner}{kind}"}]]},
+    }
+    pipeline = model.build(config, 0)
+    if "Tree" in inner:
+        model.require(pipeline, config.model, weighted=True)
+    else:
+        with pytest.raises(Problem, match=rf"{whole}{kind} takes no weights of rows"):
+            model.require(pipeline, config.model, weighted=True)
 
 
 def test_what_takes_no_weights_is_a_problem() -> None:

@@ -51,7 +51,9 @@ def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
     ("override", "says"),
     [
         ("weight.classes=heavy", r"weight\.classes=heavy: it is null or, for classes, balanced"),
-        ("+model.early_stopping=3", "cannot stop early: set model.early_stopping=null"),
+        ("model.early_stopping=3", f"model.early_stopping=3: model={QUICK} cannot stop early; set it to null, or take"),
+        ("model.early_stopping=true", "model.early_stopping=true: it is null for none, or a number of rounds from 1"),
+        ("model.early_stopping=0", "model.early_stopping=0: it is null for none, or a number of rounds from 1 on"),
         (f"objective.{TASK}=beauty", f"objective.{TASK}=beauty: it is one of {', '.join(METRICS[TASK])}"),
         (f"objective={next(iter(METRICS[TASK]))}", f"objective=.*: write objective.{TASK}="),
         ("threshold=0.3", "threshold=0.3: write threshold.at=0.3"),

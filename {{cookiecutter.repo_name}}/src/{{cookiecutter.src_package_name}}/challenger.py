@@ -33,6 +33,8 @@ class Challenger:
     metrics: dict[str, float]  # by split and metric, such as test_accuracy
     objective: str
     difference: float  # between what is kept and what was fitted
+    settled: dict[str, float]  # by the validation split: the threshold, and how many rounds early stopping kept
+    remarks: list[str]  # on what was settled
 
     @property
     def card(self) -> Card:
@@ -69,7 +71,23 @@ def make(planned: Plan, config: DictConfig, run_id: str, folder: Path) -> Challe
             )
     predictor = predictor.with_card({"metrics": metrics, "naive": planned.naive})
     formats.describe(folder, predictor.card)
-    return Challenger(predictor, folder, predicted["test"], metrics, objective, difference)
+    settled, remarks = _settled(pipeline, predictor.card, config)
+    return Challenger(predictor, folder, predicted["test"], metrics, objective, difference, settled, remarks)
+
+
+def _settled(pipeline: Pipeline, card: Card, config: DictConfig) -> tuple[dict[str, float], list[str]]:
+    """Give what the validation split settled for a model, as measures and in sentences."""
+    settled: dict[str, float] = {}
+    remarks = []
+    if config.model.get("early_stopping"):
+        kept, limit, most = model.kept_rounds(pipeline[-1])
+        settled["rounds"] = kept
+        all_of_them = f"all {most} rounds, so it never stopped: raise model.params.{limit}"
+        remarks.append(f"early stopping kept {f'{kept} of {most} rounds' if kept < most else all_of_them}")
+    if card.threshold is not None:
+        settled["threshold"] = card.threshold
+        remarks.append(threshold.describe(card, config.threshold))
+    return settled, remarks
 
 
 def fit(pipeline: Pipeline, rows: Sample, config: DictConfig, watch: Sample | None = None) -> None:

@@ -1,7 +1,10 @@
 """The pipeline: what becomes of each kind of input, and the estimator behind it."""
 
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils._param_validation import InvalidParameterError
 from threadpoolctl import threadpool_limits
 
-from .columns import TASK
+from .columns import TASK, label
 from .errors import Problem
 from .inputs import Tensors, kinds
 from .kinds import Kind
@@ -86,11 +88,46 @@ def has_probabilities(pipeline: Pipeline) -> bool:
 
 def require(pipeline: Pipeline, settings: DictConfig, weighted: bool) -> None:
     """Refuse an estimator that takes no weights, or cannot stop early, where that is asked for."""
-    taken, name = inspect.signature(pipeline[-1].fit).parameters, type(pipeline[-1]).__name__
-    if weighted and "sample_weight" not in taken:
-        raise Problem(f"{name} takes no weights of rows: unset weight.column and weight.classes")
-    if settings.get("early_stopping") and not {"X_val", "eval_set"} & set(taken):
-        raise Problem(f"{name} cannot stop early: set model.early_stopping=null")
+    estimator, rounds = pipeline[-1], settings.get("early_stopping")
+    if weighted and not _takes_weights(estimator):
+        raise Problem(f"{type(estimator).__name__} takes no weights of rows: unset weight.column and weight.classes")
+    if rounds is None:
+        return
+    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
+        raise Problem(f"model.early_stopping={label(rounds)}: it is null for none, or a number of rounds from 1 on")
+    if not can_stop_early(estimator):
+        raise Problem(
+            f"model.early_stopping={rounds}: model={settings.name} cannot stop early; "
+            "set it to null, or take boosting, lightgbm or xgboost"
+        )
+
+
+def can_stop_early(estimator: Any) -> bool:
+    """Say whether a fit can look at other rows, to end once it is no better on those."""
+    return not {"X_val", "eval_set"}.isdisjoint(inspect.signature(estimator.fit).parameters)
+
+
+def kept_rounds(estimator: Any) -> tuple[int, str, int]:
+    """Count the rounds that a fit which could stop early answers by.
+
+    Returns them, and the parameter that sets how many there are at most, with its value.
+    """
+    if hasattr(estimator, "best_iteration"):  # XGBoost, which counts from 0
+        kept = estimator.best_iteration + 1
+    else:  # LightGBM, and scikit-learn, which keeps the rounds after the best as well
+        kept = getattr(estimator, "best_iteration_", None) or estimator.n_iter_
+    params = estimator.get_params()
+    limit = next(name for name in ("max_iter", "n_estimators") if name in params)
+    return int(kept), limit, params[limit]
+
+
+def _takes_weights(estimator: Any) -> bool:
+    """Say whether a fit takes weights of rows; one that is made of others hands them on, if those take them."""
+    taken = inspect.signature(estimator.fit).parameters
+    if "sample_weight" in taken:
+        return True
+    inner = [each for each in estimator.get_params().values() if hasattr(each, "fit") and hasattr(each, "predict")]
+    return "fit_params" in taken and all(map(_takes_weights, inner))
 
 
 def fit(
@@ -109,7 +146,8 @@ def fit(
     """
     table, truth = frame(sample.inputs), _coded(sample.truth, sample.truth)
     transform, estimator = pipeline[:-1], pipeline[-1]
-    prepared = transform.fit_transform(table, truth)
+    with _refusals("a step of conf/inputs/", "it there"):
+        prepared = transform.fit_transform(table, truth)
     more: dict[str, Any] = {}
     if sample.weights is not None:
         more["sample_weight"] = sample.weights
@@ -118,26 +156,62 @@ def fit(
         watched = transform.transform(frame(known.inputs)), _coded(known.truth, sample.truth)
         more |= _stopping(estimator, rounds, *watched)
         report = None
+    if report is not None and settings.get("steps"):
+        _fit_in_stages(pipeline, prepared, truth, more, settings=settings, report=report)
+    else:
+        _fit(estimator, prepared, truth, more, settings)
+
+
+def _fit(estimator: Any, prepared: Array, truth: Array, more: Mapping[str, Any], settings: DictConfig) -> None:
+    with _refusals(f"model={settings.name}", f"conf/model/{settings.name}.yaml", settings.params):
+        estimator.fit(prepared, truth, **more)
+
+
+@contextmanager
+def _refusals(what: str, where: str, params: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Put what a library raises at a fit in a line, with the parameters that it is about, if it names any."""
+    own = getattr(sys.modules.get("lightgbm.basic"), "LightGBMError", ValueError)  # the others' are ValueErrors
     try:
-        if report is not None and settings.get("steps"):
-            _fit_in_stages(pipeline, prepared, truth, more, steps=settings.steps, report=report)
-        else:
-            estimator.fit(prepared, truth, **more)
-    except InvalidParameterError as error:
-        raise Problem(f"model={settings.name}: {str(error).splitlines()[0]}") from error
+        yield
+    except (ValueError, TypeError, own) as error:
+        reason = _reason(error)
+        blamed = "".join(f", model.params.{name}={value}" for name, value in _blamed(reason, params or {}).items())
+        raise Problem(f"{what}{blamed} cannot be fitted: {reason}; correct {where}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Give the first line of a message without the places in C++ that XGBoost and LightGBM put around it."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[[\d:]+\] \S+: | at \S+, line \d+ ?\.$", "", line).rstrip(".")
+
+
+def _blamed(reason: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the parameters that a message names or, where it names none, the texts that it repeats or complains of."""
+    words = set(re.findall(r"\w+", reason))
+    if "lightgbm.basic" in sys.modules:  # its messages are in its own names, such as bagging_fraction for subsample
+        words |= sys.modules["lightgbm.basic"]._ConfigAliases.get_by_alias(*words)
+    named = {name: value for name, value in params.items() if name in words}
+    texts = {name: value for name, value in params.items() if isinstance(value, str)}
+    return named or {name: value for name, value in texts.items() if {value, "str"} & words}
 
 
 def _fit_in_stages(
-    pipeline: Pipeline, prepared: Array, truth: Array, more: Mapping[str, Any], *, steps: str, report: Report
+    pipeline: Pipeline, prepared: Array, truth: Array, more: Mapping[str, Any], *, settings: DictConfig, report: Report
 ) -> None:
     estimator = pipeline[-1]
-    total = estimator.get_params()[steps]
     estimator.set_params(warm_start=True)
-    for stage in np.unique(np.linspace(0, total, STEPS + 1, dtype=int)[1:]):
-        if stage:
-            estimator.set_params(**{steps: int(stage)}).fit(prepared, truth, **more)
-            report(int(stage), pipeline)
+    for stage in _stages(estimator.get_params()[settings.steps]):
+        estimator.set_params(**{settings.steps: stage})
+        _fit(estimator, prepared, truth, more, settings)
+        report(stage, pipeline)
     estimator.set_params(warm_start=False)
+
+
+def _stages(total: Any) -> list[Any]:
+    """Part a number of trees or rounds; what is none is left for the estimator to refuse."""
+    if not isinstance(total, int) or total < 1:
+        return [total]
+    return [stage for stage in np.unique(np.linspace(0, total, STEPS + 1, dtype=int)).tolist() if stage]
 
 
 def _stopping(estimator: Any, rounds: int, inputs: Array, truth: Array) -> dict[str, Any]:

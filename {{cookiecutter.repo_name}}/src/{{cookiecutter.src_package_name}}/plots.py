@@ -177,7 +177,8 @@ def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float |
     precision, recall, thresholds = precision_recall_curve(is_positive, probability)
     precision_recall.plot(thresholds, precision[:-1], label="precision")
     precision_recall.plot(thresholds, recall[:-1], label="recall")
-    precision_recall.axvline(0.5 if threshold is None else threshold, color="grey", linewidth=0.8, label="threshold")
+    at = 0.5 if threshold is None else threshold
+    precision_recall.axvline(at, color="grey", linewidth=0.8, label=f"threshold {at:g}")
     precision_recall.set(title="Thresholds", xlabel=f"predicted {_short(label(positive))} from this probability on")
     precision_recall.legend(fontsize=8)
     true_share, mean = calibration_curve(is_positive, probability, n_bins=10, strategy="quantile")

@@ -40,6 +40,17 @@ class Undefined(Exception):
     """A trial has no value to compare; its text says why."""
 
 
+def require(options: DictConfig) -> None:
+    """Refuse settings, those of conf/tune.yaml under `study`, that no search could follow."""
+    for name, least in {"trials": 1, "startup_trials": 0, "worker": 0}.items():
+        if not isinstance(options[name], int) or isinstance(options[name], bool) or options[name] < least:
+            raise Problem(f"study.{name}={options[name]}: it is a whole number from {least} on")
+    for name in ("timeout", "patience"):
+        seconds = options[name]
+        if (name, seconds) != ("timeout", None) and not (isinstance(seconds, int | float) and seconds > 0):
+            raise Problem(f"study.{name}={seconds}: it is a number of seconds above 0")
+
+
 def meet(address: str) -> BaseStorage:
     """Open the place where a study's workers meet: a file, or a database; raises Problem if that cannot be used."""
     if "://" not in address:

@@ -9,7 +9,7 @@ from .columns import TASK, label
 from .errors import Problem
 from .measure import Metric
 from .metrics import METRICS
-from .predictor import Predictor, decide
+from .predictor import Card, Predictor, decide
 from .samples import Sample
 
 TRIED = np.linspace(0.01, 0.99, 99)
@@ -42,6 +42,12 @@ def choose(predictor: Predictor, valid: Sample, settings: DictConfig) -> dict[st
     positive = classes[1] if settings.positive is None else names[label(settings.positive)]
     at = _best(predictor, METRICS[TASK][settings.at], valid, positive) if isinstance(settings.at, str) else settings.at
     return {"threshold": float(at), "positive": positive}
+
+
+def describe(card: Card, settings: DictConfig) -> str:
+    """Say in a line which threshold a card has, and why that one."""
+    why = f"where {settings.at} is best on the validation split" if isinstance(settings.at, str) else "as set"
+    return f"threshold {card.threshold:g} for {label(card.positive)}: {why}"
 
 
 def _best(predictor: Predictor, metric: Metric, valid: Sample, positive: object) -> float:

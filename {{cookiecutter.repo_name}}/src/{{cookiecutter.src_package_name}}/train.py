@@ -46,7 +46,9 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
         folds = cross_validated(planned, config) if config.folds else {}
         run.metrics(folds)
         made = challenger.make(planned, config, run_id, Path(folder))
-        run.metrics({**made.metrics, **planned.naive_metrics, "export_difference": made.difference})
+        for remark in made.remarks:
+            print(remark)
+        run.metrics({**made.metrics, **planned.naive_metrics, **made.settled, "export_difference": made.difference})
         for name, figure in plots.draw(made, planned, config.seed):
             run.figure(figure, name)
         against = None if champion is None else champion.against(made, planned, config)

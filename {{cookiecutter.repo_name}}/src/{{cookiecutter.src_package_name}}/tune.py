@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from . import measure, model, plan
+from . import measure, model, plan, space
 from .cli import command, resolved
 from .errors import Problem
 from .fingerprint import source_of
@@ -27,7 +27,7 @@ from .folds import cross_validated
 from .inputs import INPUTS, digest
 from .plan import Plan
 from .samples import balanced
-from .study import DONE, Undefined, meet, work
+from .study import DONE, Undefined, meet, require, work
 from .tracking import Run, Tracker
 from .train import Outcome, report, train
 
@@ -36,6 +36,8 @@ PATIENCE = 60  # seconds for another worker to create the study's run
 
 def tune(config: DictConfig, tracker: Tracker) -> Outcome | None:
     """Take part in the study until it has all its trials; returns the outcome if this worker trained the best."""
+    space.require(config.model)
+    require(config.study)
     planned = plan.make(config)
     study = _join(config, planned, tracker)
     print(f"search {tracker.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
@@ -117,7 +119,7 @@ def _await_run(study: optuna.Study) -> None:
 
 def _try(config: DictConfig, planned: Plan, tracker: Tracker, study: optuna.Study, trial: optuna.Trial) -> float:
     """Fit one candidate on the training split and measure it on the validation split, in a run of its own."""
-    candidate = _candidate(config, {name: _suggest(trial, name, space) for name, space in config.model.space.items()})
+    candidate = _candidate(config, {name: _suggest(trial, name, limits) for name, limits in config.model.space.items()})
     run_id = tracker.create(f"trial {trial.number}", parent=study.user_attrs["run_id"])
     trial.set_user_attr("run_id", run_id)
     trial.set_user_attr("worker", config.study.worker)
@@ -159,8 +161,8 @@ def _measured(candidate: DictConfig, planned: Plan, run: Run, trial: optuna.Tria
     return {f"valid_{name}": value for name, value in measured.items()}
 
 
-def _suggest(trial: optuna.Trial, name: str, space: DictConfig) -> Any:
-    options = {str(key): value for key, value in space.items()}
+def _suggest(trial: optuna.Trial, name: str, limits: DictConfig) -> Any:
+    options = {str(key): value for key, value in limits.items()}
     return getattr(trial, f"suggest_{options.pop('type')}")(name, **options)
 
 
@@ -223,8 +225,6 @@ def _draw(study: optuna.Study, run: Run) -> None:
 @command("tune")
 def main(config: DictConfig) -> None:
     """Tune, and print what came of it."""
-    if not config.model.space:
-        raise Problem(f"model={config.model.name} has no space to search; add one to its conf/model/*.yaml")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     outcome = tune(config, Tracker(config.tracking.uri, config.tracking.experiment))
     if outcome is not None:
