@@ -237,6 +237,8 @@ def test_a_threshold_decides_and_is_kept(sick: Project, tmp_path: Path) -> None:
     probability = made.test.of(True)
     assert ((probability >= 0.3) & (probability < 0.5)).any()
     assert made.test.values.tolist() == (probability >= 0.3).tolist()
+    assert made.settled == {"threshold": 0.3}
+    assert made.remarks == ["threshold 0.3 for true: as set"]
     loaded = sick.other.formats.load(tmp_path)
     predicted = loaded.predict({"signal": np.linspace(-1, 3, 50), "noise": np.zeros(50)})
     assert predicted.values.tolist() == (predicted.of(True) >= 0.3).tolist()
@@ -257,6 +259,7 @@ def test_a_threshold_can_be_where_a_metric_is_best_on_the_validation_split(sick:
         predicted = made.predictor.with_card({"threshold": threshold}).predict_inputs(valid.inputs)
         return float(sick.other.metrics.recall(valid.truth, predicted))
 
+    assert made.remarks == [f"threshold {made.card.threshold:g} for true: where recall is best on the validation split"]
     assert made.metrics["valid_recall"] == recall(made.card.threshold)
     assert made.metrics["valid_recall"] >= max(map(recall, np.linspace(0.05, 0.95, 19))) > recall(0.5)
 
@@ -276,7 +279,7 @@ def test_a_threshold_that_cannot_be_is_one_line(
         sick.make(sick.config("model=logistic", f"threshold.at={at}", f"threshold.positive={positive}"), tmp_path)
 
 
-EARLY = [name for name in MODELS if "early_stopping" in configure("train", f"model={name}").model]
+EARLY = [name for name in MODELS if model.can_stop_early(model.build(configure("train", f"model={name}"), 0)[-1])]
 
 
 @pytest.mark.parametrize("name", EARLY)
@@ -286,6 +289,20 @@ def test_a_fit_that_stopped_early_is_kept_as_it_is(name: str, sick: Project, pri
     for number, each in enumerate((sick, price)):
         config = each.config(f"model={name}", f"model.params.{steps}=60", "model.early_stopping=2")
         assert each.make(config, tmp_path / str(number)).difference < 1e-4
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_how_many_rounds_early_stopping_kept_is_told(name: str, sick: Project, tmp_path: Path) -> None:
+    [steps] = grows(name)
+    config = sick.config(f"model={name}", f"model.params.{steps}=60", "model.early_stopping=2")
+    made = sick.make(config, tmp_path / "stopped")
+    kept = made.settled["rounds"]
+    assert 1 <= kept < 60
+    assert made.remarks == [f"early stopping kept {kept} of 60 rounds"]
+    config = sick.config(f"model={name}", f"model.params.{steps}=2", "model.early_stopping=50")
+    made = sick.make(config, tmp_path / "not")
+    assert made.settled == {"rounds": 2}
+    assert made.remarks == [f"early stopping kept all 2 rounds, so it never stopped: raise model.params.{steps}"]
 
 
 LOG = """
@@ -303,6 +320,30 @@ def test_a_log_target_is_a_models_file(price: Project, tmp_path: Path) -> None:
     plain = price.make(price.config("model=ridge"), tmp_path / "plain")
     assert log.score < plain.score / 2
     assert log.metrics["test_r2"] > 0.9 > plain.metrics["test_r2"]
+
+
+@pytest.mark.parametrize("name", ["voting", "stacking", "bagging", "calibration"])
+def test_weights_reach_the_estimators_inside_of_others(name: str, sick: Project) -> None:
+    found = []
+    for weight in ("weight.column=null", "weight.column=times"):
+        config = sick.config(weight, described=f"{FILES[name]}\n        name: nested")
+        planned, pipeline = sick.other.plan.make(config), sick.other.model.build(config, 0)
+        sick.other.challenger.fit(pipeline, planned.samples["train"], config)
+        found.append(sick.other.model.predict(pipeline, planned.samples["train"].inputs, planned.learnt).values.mean())
+    assert found[1] > 1.1 * found[0]
+
+
+def test_weights_of_whole_numbers_are_rows_told_several_times(price: Project) -> None:
+    """Behind the logarithm of a target as well."""
+    config = price.config(described=LOG.replace("0.01", "0"))
+    model, rows = price.other.model, price.other.plan.make(config).samples["train"]
+    times = np.arange(len(rows)) % 3
+    weighted, repeated = model.build(config, 0), model.build(config, 0)
+    model.require(weighted, config.model, weighted=True)
+    model.fit(weighted, replace(rows, weights=times), config.model)
+    model.fit(repeated, rows.take(np.repeat(np.arange(len(rows)), times)), config.model)
+    one, other = (model.predict(pipeline, rows.inputs, None).values for pipeline in (weighted, repeated))
+    assert np.allclose(one, other)
 
 
 @pytest.fixture(scope="module")

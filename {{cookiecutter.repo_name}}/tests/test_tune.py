@@ -89,6 +89,26 @@ def test_a_worker_whose_time_is_over_says_so(trained: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        (f"model.space.{PARAMETER}.type=integer", f"model.space.{PARAMETER}: type=integer is none of"),
+        ("study.trials=0", "study.trials=0: it is a whole number from 1 on"),
+        ("study.trials=many", "study.trials=many: it is a whole number from 1 on"),
+        ("study.startup_trials=-1", "study.startup_trials=-1: it is a whole number from 0 on"),
+        ("study.worker=true", "study.worker=True: it is a whole number from 0 on"),
+        ("study.patience=null", "study.patience=None: it is a number of seconds above 0"),
+        ("study.timeout=-5", "study.timeout=-5: it is a number of seconds above 0"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_a_trial(trained: Path, override: str, says: str) -> None:
+    runs = len(tracker().client.search_runs([tracker().experiment]))
+    with pytest.raises(Problem, match=says):
+        run_study(override)
+    assert len(tracker().client.search_runs([tracker().experiment])) == runs
+    assert not (trained / "journal.log").exists()
+
+
+@pytest.mark.parametrize(
     ("change", "differs"),
     [
         ([f"objective.{TASK}={OTHER_OBJECTIVE}"], ["objective"]),
