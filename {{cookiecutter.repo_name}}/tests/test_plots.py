@@ -1,9 +1,11 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,10 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from {{ cookiecutter.src_package_name }} import plots
-from {{ cookiecutter.src_package_name }}.columns import Column
+from {{ cookiecutter.src_package_name }}.columns import TARGET, Column
 from {{ cookiecutter.src_package_name }}.explain import Curve, Worth
 from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.predictor import Predicted
+
+from .other import declare
 
 LONG = "a rather long name that goes on and on, with the number "
 
@@ -139,7 +143,17 @@ def test_dependence_is_drawn_for_numbers_and_categories(task: str) -> None:
     figure = plots.dependence([numbers, names])
     assert "(missing)" in legible(figure)
     assert [len(axes.lines) for axes in figure.axes] == [len(lines)] * 2
+    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"-"}
+    assert {line.get_linestyle() for line in figure.axes[1].lines} == {"None"}  # nothing is between two names
+    assert len({tuple(line.get_xdata()) for line in figure.axes[1].lines}) == len(lines)  # nor over one another
     assert len(figure.legends) == (len(lines) > 1)
+
+
+def test_dependence_on_a_boolean_is_drawn_for_false_and_true(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plots.COLUMNS, "seen", Column("seen", "seen", bool, Kind.BOOLEAN, seen=True, optional=False))
+    figure = plots.dependence([curve("seen", Kind.NUMBER, [0.0, 1.0], ["one", "other"])])
+    assert legible(figure)[:2] == ["false", "true"]
+    assert {line.get_linestyle() for line in figure.axes[0].lines} == {"None"}
 
 
 @pytest.mark.usefixtures("classes")
@@ -161,6 +175,15 @@ def test_dates_are_drawn_as_dates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("2024" in label for label in legible(figure))
 
 
+def test_axes_name_the_target_and_no_class(task: str) -> None:
+    """A class may be called true."""
+    truth, target = np.arange(60) % 20, plots._short(TARGET)
+    for classes in (truth, truth % 2):
+        figure = plots.quality(classes.astype(float) if task == "regression" else classes, Predicted(classes), "")
+        axes = figure.axes[0]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (f"predicted {target}", f"actual {target}")
+
+
 @pytest.mark.parametrize("threshold", [None, 0.3])
 @pytest.mark.parametrize("positive", ["yes", LONG])
 def test_two_classes_have_curves(positive: str, threshold: float | None) -> None:
@@ -171,8 +194,27 @@ def test_two_classes_have_curves(positive: str, threshold: float | None) -> None
     figure = plots.curves(truth, predicted, positive, threshold)
     legible(figure)
     assert [axes.get_title() for axes in figure.axes] == ["ROC", "Thresholds", "Calibration"]
-    [chosen] = [line for line in figure.axes[1].lines if line.get_label() == "threshold"]
+    assert figure.get_suptitle().endswith(" on the test split")
+    [chosen] = [line for line in figure.axes[1].lines if line.get_label() == f"threshold {threshold or 0.5}"]
     assert list(chosen.get_xdata()) == [threshold or 0.5] * 2
+
+
+def test_a_text_has_no_dependence_on_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is hardly ever the same twice: what counts in it are words."""
+    row = "note: Annotated[str, Kind.TEXT, Field(examples=['a b'])]\nsize: Annotated[float, Field(examples=[1])]"
+    other = declare(tmp_path, row, "good: bool", monkeypatch)
+    number = np.arange(400)
+    notes = [f"word{each % 7} {'fine' if each % 2 else 'poor'}" for each in number]
+    table = pl.DataFrame({"note": notes, "size": number % 13, "good": number % 2 == 1})
+    table.write_csv(tmp_path / "raw.csv")
+    other.prepare.prepare(other.config())
+    config = other.config("model=logistic", verb="train")
+    planned = other.plan.make(config)
+    made = other.challenger.make(planned, config, "", tmp_path / "made")
+    drawn = dict(other.plots.draw(made, planned, 0))
+    assert legible(drawn["importance"])[-2:] == ["note", "size"]
+    assert [axes.get_xlabel() for axes in drawn["dependence"].axes] == ["size"]
+    assert drawn["curves"].get_suptitle() == "good = true on the test split"
 
 
 def test_a_name_is_no_formula() -> None:

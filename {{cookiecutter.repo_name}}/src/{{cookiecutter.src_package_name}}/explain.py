@@ -87,8 +87,10 @@ def dependence(predictor: Predictor, rows: Sample, name: str, seed: int) -> Curv
 def _grid(values: Array, kind: str) -> list[Any]:
     if kind == Kind.NUMBER:
         known = values[~np.isnan(values)]
-        found: list[Any] = np.unique(np.quantile(known, np.linspace(0.02, 0.98, POINTS))).tolist() if len(known) else []
-        return found
+        found = np.unique(known)
+        if len(found) > POINTS:  # with fewer, a quantile might lie between two values, such as no and yes
+            found = np.unique(np.quantile(known, np.linspace(0.02, 0.98, POINTS)))
+        return list(found.tolist())
     kinds, counts = np.unique(values.astype(str), return_counts=True)
     return [str(value) for value in kinds[np.argsort(-counts, kind="stable")][:8]]
 

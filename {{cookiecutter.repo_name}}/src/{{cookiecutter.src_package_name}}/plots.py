@@ -23,6 +23,7 @@ FEW = 12  # classes whose counts can be written into a square each
 SHOWN = 20  # inputs, or confusions, at most
 LINES = 6  # classes in one plot of curves, at most
 DOTS = 5000  # rows that are drawn as dots; more would hide one another
+BESIDE = 0.08  # how far apart the points of two classes are, of the way from one name to the next
 TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 
 
@@ -34,10 +35,11 @@ def draw(made: Challenger, planned: Plan, seed: int) -> Iterator[tuple[str, Figu
     yield "quality", quality(test.truth, made.test, measured)
     found = explain.worths(made.predictor, valid, metric, seed)
     yield "importance", importance(found, metric.name)
-    followed = [explain.dependence(made.predictor, valid, worth.name, seed) for worth in found[:STRONGEST]]
+    classes, card = made.card.classes, made.card
+    strongest = [worth.name for worth in found if card.inputs[worth.name].kind != Kind.TEXT][:STRONGEST]
+    followed = [explain.dependence(made.predictor, valid, name, seed) for name in strongest]
     if drawn := [curve for curve in followed if len(curve.values)]:
         yield "dependence", dependence(drawn)
-    classes, card = made.card.classes, made.card
     if classes is not None and len(classes) == 2 and made.test.probabilities is not None:
         positive = classes[1] if card.threshold is None else card.positive
         if 0 < np.mean(test.truth == positive) < 1:
@@ -65,7 +67,7 @@ def _scatter(truth: Array, predicted: Predicted) -> Figure:
         axes.scatter(predicted.values, truth, s=8, alpha=0.5, linewidths=0)
     ends = [min(truth.min(), predicted.values.min()), max(truth.max(), predicted.values.max())]
     axes.plot(ends, ends, color="black", linewidth=0.8)
-    axes.set(xlabel="predicted", ylabel="true")
+    axes.set(**_titles())
     return figure
 
 
@@ -82,7 +84,7 @@ def _matrix(counts: Array, names: Sequence[str]) -> Figure:
     short = [_short(name) for name in names]
     axes.set_xticks(range(len(names)), short, **TILTED)
     axes.set_yticks(range(len(names)), short)
-    axes.set(xlabel="predicted", ylabel="true")
+    axes.set(**_titles())
     return figure
 
 
@@ -91,7 +93,7 @@ def _worst(counts: Array, names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(11, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(_rates(counts), cmap="Blues", vmin=0, vmax=1)
-    left.set(xlabel="predicted", ylabel="true", xticks=[], yticks=[], title=f"{len(names)} classes, as shares of each")
+    left.set(**_titles(), xticks=[], yticks=[], title=f"{len(names)} classes, as shares of each")
     wrong = counts - np.diag(np.diag(counts))
     order = [place for place in np.argsort(-wrong, axis=None, kind="stable")[:SHOWN] if wrong.flat[place]]
     pairs = [np.unravel_index(place, wrong.shape) for place in order]
@@ -99,9 +101,14 @@ def _worst(counts: Array, names: Sequence[str]) -> Figure:
     right.barh(range(len(pairs)), [wrong[pair] for pair in pairs])
     right.set_yticks(range(len(pairs)), words, fontsize=8)
     right.invert_yaxis()
-    right.set(title="worst confusions: true → predicted", xlabel="rows")
+    right.set(title="worst confusions: actual → predicted", xlabel="rows")
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def _titles() -> dict[str, str]:
+    """Title the axes of predictions against the truth; "true" alone might be a class."""
+    return {"xlabel": f"predicted {_short(TARGET)}", "ylabel": f"actual {_short(TARGET)}"}
 
 
 def _rates(counts: Array) -> Array:
@@ -126,18 +133,22 @@ def dependence(curves: Sequence[Curve]) -> Figure:
     figure = Figure(figsize=(max(6.5, 4 * len(curves)), 4.5), layout="constrained")
     shown = _most_moved(curves)
     for axes, curve in zip(figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves, strict=True):
-        few = curve.kind != Kind.NUMBER or len(curve.values) < 5
-        for name in shown:
-            axes.plot(_places(curve), curve.lines[name], marker="o" if few else "", label=_short(name))
-        if curve.kind != Kind.NUMBER:
-            names = [_short(str(value)) or "(missing)" for value in curve.values]
+        names = _names(curve)
+        for number, name in enumerate(shown):
+            if names is None:
+                axes.plot(_places(curve), curve.lines[name], label=_short(name))
+            else:  # there is nothing between two names, so no line joins them
+                beside = np.arange(len(names)) + BESIDE * (number - (len(shown) - 1) / 2)
+                axes.plot(beside, curve.lines[name], marker="o", linestyle="", label=_short(name))
+        if names is not None:
             axes.set_xticks(range(len(names)), names, **TILTED)
         elif _unit(curve):
             axes.tick_params(axis="x", labelrotation=45)
         axes.set_xlabel(_short(curve.name))
-    figure.axes[0].set_ylabel("predicted share" if TASK == "classification" else "prediction")
+    figure.axes[0].set_ylabel(f"predicted {'share' if TASK == 'classification' else _short(TARGET)}")
     if len(shown) > 1:
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        handles, words = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, words, title=_short(TARGET), loc="outside lower center", ncols=3, fontsize=8)
     known = len(curves[0].lines)
     more = f"\nthe {LINES} classes of {known} that change most" if known > LINES else ""
     figure.suptitle(f"Mean prediction when one input is set to a value in every row{more}", fontsize=10)
@@ -151,15 +162,22 @@ def _most_moved(curves: Sequence[Curve]) -> list[str]:
     return [name for name in spread if name in strongest]
 
 
+def _names(curve: Curve) -> list[str] | None:
+    """Give the names of an input's values, if it has names and no numbers."""
+    if curve.kind != Kind.NUMBER:
+        return [_short(str(value)) or "(missing)" for value in curve.values]
+    if curve.name in COLUMNS and COLUMNS[curve.name].kind == Kind.BOOLEAN:
+        return [label(bool(value)) for value in curve.values]
+    return None
+
+
 def _unit(curve: Curve) -> str | None:
     """Give the unit of an input that is a column of dates or times, such as D; None for others."""
     return UNITS.get(COLUMNS[curve.name].kind) if curve.name in COLUMNS else None
 
 
 def _places(curve: Curve) -> Any:
-    """Say where values lie on the axis: numbers and moments at their own place, others one after the other."""
-    if curve.kind != Kind.NUMBER:
-        return range(len(curve.values))
+    """Say where numbers and moments lie on the axis."""
     unit = _unit(curve)
     factor = 1e6 if unit == "us" else 1  # inputs.py makes seconds of times
     return curve.values if unit is None else (np.array(curve.values) * factor).astype(f"datetime64[{unit}]")
@@ -167,9 +185,11 @@ def _places(curve: Curve) -> Any:
 
 def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float | None) -> Figure:
     """Draw, for two classes, what each threshold buys, and whether probabilities come true."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
     roc, precision_recall, calibration = figure.subplots(1, 3)
     is_positive, probability = truth == positive, predicted.of(positive)
+    named = f"{_short(TARGET)} = {_short(label(positive))}"
+    figure.suptitle(f"{named} on the test split", fontsize=10)
     false_rate, true_rate, _ = roc_curve(is_positive, probability)
     roc.plot(false_rate, true_rate)
     roc.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
@@ -179,12 +199,12 @@ def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float |
     precision_recall.plot(thresholds, recall[:-1], label="recall")
     at = 0.5 if threshold is None else threshold
     precision_recall.axvline(at, color="grey", linewidth=0.8, label=f"threshold {at:g}")
-    precision_recall.set(title="Thresholds", xlabel=f"predicted {_short(label(positive))} from this probability on")
+    precision_recall.set(title="Thresholds", xlabel="predicted from this probability on")
     precision_recall.legend(fontsize=8)
     true_share, mean = calibration_curve(is_positive, probability, n_bins=10, strategy="quantile")
     calibration.plot(mean, true_share, marker="o")
     calibration.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    calibration.set(title="Calibration", xlabel="mean probability", ylabel=f"share of {_short(label(positive))}")
+    calibration.set(title="Calibration", xlabel="mean probability", ylabel=f"share of {named}")
     return figure
 
 
