@@ -93,6 +93,43 @@ def test_it_stays_when_nothing_else_is_computed(ratio: Fingerprint, old: str, ne
     assert ratio(CODE.replace(old, new)) == ratio(CODE)
 
 
+HELPERS = """
+LIMIT = 2
+
+def half(value):
+    return value / LIMIT
+
+def other(value):
+    return value
+"""
+
+
+@pytest.mark.parametrize(
+    "imported",
+    ["from .helpers import half", "from . import helpers\nhalf = helpers.half", "from NAME.helpers import half"],
+)
+def test_what_stands_in_another_module_of_the_package_counts(
+    imported: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def source(helpers: str) -> str:
+        folder = tmp_path / f"package{next(NUMBERS)}"
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        (folder / "helpers.py").write_text(helpers, encoding="utf-8")
+        code = f"{imported}\n\ndef ratio(one):\n    return half(one)\n".replace("NAME", folder.name)
+        (folder / "features.py").write_text(code, encoding="utf-8")
+        return source_of(import_module(f"{folder.name}.features").ratio).replace(folder.name, "")
+
+    first = source(HELPERS)
+    assert source(HELPERS.replace("LIMIT = 2", "LIMIT = 3")) != first
+    assert source(HELPERS.replace("value / LIMIT", "LIMIT / value")) != first
+    assert source(HELPERS.replace("def half", "# the half of it\ndef half")) == first
+    if "import helpers" not in imported:  # of a whole module all of it counts
+        assert source(HELPERS.replace("return value\n", "return -value\n")) == first
+
+
 def test_every_version_of_python_gives_the_same(ratio: Fingerprint) -> None:
     """The digest is what 3.11, 3.12 and 3.13 were seen to give; ast.unparse writes f-strings otherwise in 3.12."""
     code = """

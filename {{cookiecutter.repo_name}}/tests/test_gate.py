@@ -87,7 +87,10 @@ def test_a_naive_answer_without_a_value_is_beaten() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("champion", "any"), ("min_gain", -1), ("min_gain", "a"), ("confidence", 95), ("confidence", 1)],
+    [
+        *(("champion", "any"), ("min_gain", -1), ("min_gain", "a"), ("confidence", 95), ("confidence", 1)),
+        *(("min_rows", 0), ("min_rows", 0.5), ("min_rows", True)),
+    ],
 )
 def test_a_setting_that_means_nothing_is_refused(setting: str, value: object) -> None:
     with pytest.raises(Problem, match=f"gate.{setting}={value}: it is"):

@@ -58,6 +58,7 @@ def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
         (f"objective={next(iter(METRICS[TASK]))}", f"objective=.*: write objective.{TASK}="),
         ("threshold=0.3", "threshold=0.3: write threshold.at=0.3"),
         ("gate.confidence=95", "gate.confidence=95: it is a share from 0 to below 1"),
+        ("gate.min_rows=9999", r"the test split has \d+ rows, and gate.min_rows=9999 asks for more: add rows, or give"),
         ("folds=1", "folds=1: it is 0 for none, or a number of folds from 2 on"),
         ("folds=many", "folds=many: it is 0 for none"),
         ("export.format=pickle", "export.format=pickle: it is one of onnx, skops"),

@@ -159,7 +159,14 @@ def test_a_champion_of_another_split_is_compared_on_the_rows_that_both_kept_for_
     assert champion is not None
     assert isinstance(planned.manifest.split, Hash)
     assert champion.predictor.card.split["seed"] != planned.manifest.split.seed
-    assert 0 < champion.rows.sum() < len(planned.samples["test"])
+    shared = champion.rows.sum()
+    assert 0 < shared < len(planned.samples["test"])
+    config.gate.min_rows = int(shared)
+    assert rival.call(versions(), "1", planned, config) is not None
+    config.gate.min_rows += 1
+    says = rf"{shared} rows of today's test split are new to it, and gate.min_rows={shared + 1} asks for more; or set"
+    with pytest.raises(Problem, match=says):
+        rival.call(versions(), "1", planned, config)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -3,28 +3,57 @@
 import ast
 import inspect
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from importlib.util import resolve_name
 from types import ModuleType
 from typing import Any
 
 
 def source_of(function: Callable[..., Any]) -> str:
-    """Give a function's code and all that it uses of its own module, without comments, docstrings and annotations.
+    """Give a function's code and all that it uses of this package, without comments, docstrings and annotations.
 
-    Functions, constants and imports of the module are followed by name; what stands in other modules is not. Every
-    version of Python gives the same text for the same code.
+    Functions, constants and imports are followed by name, into other modules of the package as well; what stands in
+    other packages is not. Every version of Python gives the same text for the same code.
     """
     module = inspect.getmodule(function)
     assert module is not None, function
-    known: dict[str, list[ast.stmt]] = {}
-    for name, statement in _definitions(module):
-        known.setdefault(name, []).append(statement)
-    waiting, used = [function.__name__], set[str]()
+    waiting = [(module.__name__, function.__name__)]
+    used: dict[tuple[str, str], list[ast.stmt]] = {}
     while waiting:
-        name = waiting.pop()
-        if name in known and name not in used:
-            used.add(name)
-            waiting += [each for statement in known[name] for each in _names(statement)]
-    return "\n".join(_written(statement) for name in sorted(used) for statement in known[name])
+        place, name = waiting.pop()
+        if (place, name) not in used:
+            used[place, name] = _known(place).get(name, [])
+            for statement in used[place, name]:
+                waiting += [*((place, each) for each in _names(statement)), *_imported(statement, place)]
+    return "\n".join(_written(statement) for each in sorted(used) for statement in used[each])
+
+
+def _imported(statement: ast.stmt, place: str) -> Iterator[tuple[str, str]]:
+    """List what an import takes from a module of the same package, by module and name; of a whole module, all."""
+    match statement:
+        case ast.ImportFrom(module=source, names=[alias], level=level):
+            other = resolve_name("." * level + (source or ""), import_module(place).__package__)
+            whole = f"{other}.{alias.name}"
+        case ast.Import(names=[alias]):
+            other = whole = alias.name
+        case _:
+            return
+    if other.partition(".")[0] != place.partition(".")[0]:
+        return
+    if other != whole and not isinstance(getattr(import_module(other), alias.name), ModuleType):
+        yield other, alias.name
+    else:
+        yield from ((whole, name) for name in _known(whole))
+
+
+@cache
+def _known(place: str) -> dict[str, list[ast.stmt]]:
+    """Give what a module defines, by name."""
+    known: dict[str, list[ast.stmt]] = {}
+    for name, statement in _definitions(import_module(place)):
+        known.setdefault(name, []).append(statement)
+    return known
 
 
 def _definitions(module: ModuleType) -> Iterator[tuple[str, ast.stmt]]:

@@ -66,6 +66,8 @@ def require(settings: DictConfig) -> None:
         raise Problem(f"gate.champion={settings.champion}: it is either current or none")
     if not isinstance(settings.min_gain, int | float) or settings.min_gain < 0:
         raise Problem(f"gate.min_gain={settings.min_gain}: it is a number from 0 on")
+    if not isinstance(settings.min_rows, int) or isinstance(settings.min_rows, bool) or settings.min_rows < 1:
+        raise Problem(f"gate.min_rows={settings.min_rows}: it is a whole number from 1 on")
     if not isinstance(settings.confidence, int | float) or not 0 <= settings.confidence < 1:
         raise Problem(f"gate.confidence={settings.confidence}: it is a share from 0 to below 1, such as 0.95")
 

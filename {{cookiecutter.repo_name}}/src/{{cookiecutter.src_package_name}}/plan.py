@@ -62,6 +62,11 @@ def make(config: DictConfig) -> Plan:
     manifest, read = tables.read(storage.locate(config.storage.root, config.data.prepared))
     samples = {name: sample(table, config.weight.column) for name, table in read.items()}
     learnt = model.classes(samples["train"].truth)
+    if len(samples["test"]) < config.gate.min_rows:
+        raise Problem(
+            f"the test split has {len(samples['test'])} rows, and gate.min_rows={config.gate.min_rows} asks for more: "
+            "add rows, or give the test split a greater share"
+        )
     model.require(pipeline, config.model, balanced(samples["train"], config.weight.classes).weights is not None)
     if not isinstance(config.threshold, DictConfig):
         raise Problem(f"threshold={config.threshold}: write threshold.at={config.threshold}")

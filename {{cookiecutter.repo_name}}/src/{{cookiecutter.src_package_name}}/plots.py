@@ -142,6 +142,7 @@ def dependence(curves: Sequence[Curve]) -> Figure:
                 axes.plot(beside, curve.lines[name], marker="o", linestyle="", label=_short(name))
         if names is not None:
             axes.set_xticks(range(len(names)), names, **TILTED)
+            axes.set_xlim(-0.5, len(names) - 0.5)
         elif _unit(curve):
             axes.tick_params(axis="x", labelrotation=45)
         axes.set_xlabel(_short(curve.name))

@@ -45,7 +45,7 @@ def call(versions: Versions, champion: str | None, planned: Plan, config: DictCo
     address = f"models:/{versions.name}/{champion}"
     try:
         predictor = _judged(versions, address, list(config.export.trusted))
-        return Rival(champion, predictor, _shared(predictor.card, planned))
+        return Rival(champion, predictor, _shared(predictor.card, planned, config.gate.min_rows))
     except Problem as problem:
         raise Problem(f"the champion {address} cannot be compared: {problem}; {OTHERWISE}") from problem
 
@@ -58,8 +58,8 @@ def _judged(versions: Versions, address: str, trusted: list[str]) -> Predictor:
     return versions.load(predictor.card.judged, trusted=trusted).predictor
 
 
-def _shared(card: Card, planned: Plan) -> Array:
-    """Find the rows of the test split that a champion may be measured on."""
+def _shared(card: Card, planned: Plan, least: int) -> Array:
+    """Find the rows of the test split that a champion may be measured on; raises Problem if they are too few."""
     if (card.task, card.target) != (TASK, TARGET):
         raise Problem(f"it predicts {card.target} ({card.task}), and schema.py's target is {TARGET} ({TASK})")
     require_inputs(card)
@@ -71,4 +71,6 @@ def _shared(card: Card, planned: Plan) -> Array:
     said_anew = rule.kind == "given" and card.data != planned.manifest.version
     if said_anew or not rows.any():
         raise Problem("no row of today's test split is known to be new to it: rows or their split have changed")
+    if rows.sum() < least:
+        raise Problem(f"{rows.sum()} rows of today's test split are new to it, and gate.min_rows={least} asks for more")
     return rows.to_numpy()
