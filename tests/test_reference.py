@@ -48,6 +48,47 @@ def test_settings_that_nobody_explains_are_noticed() -> None:
     assert list(unexplained(text)) == ["a", "d"]
 
 
+# Imports what serves a model of skops, from nothing but the service's packages, named ones, and what those need.
+SKOPS = """
+import re, sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+
+def plain(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+pinned = [line.split("==")[0] for line in open("requirements/serve.txt") if "==" in line]
+found, waiting = set(), [*sys.argv[1:], *pinned]
+while waiting:
+    name = plain(waiting.pop().strip())
+    if name not in found:
+        found.add(name)
+        try:
+            waiting += [re.match(r"[\\w.-]+", each)[0] for each in requires(name) or [] if "extra ==" not in each]
+        except PackageNotFoundError:  # for another system
+            pass
+known = packages_distributions()
+
+class Absent:
+    def find_spec(self, name, *_):
+        packages = known.get(name.partition(".")[0], [])
+        if packages and found.isdisjoint(map(plain, packages)):
+            raise ModuleNotFoundError(f"{name} is absent")
+
+sys.meta_path.insert(0, Absent())
+import my_ml_project.serve, my_ml_project.formats.skops, skl2onnx.sklapi
+"""
+
+
+def test_a_service_of_skops_models_needs_what_the_page_says(render: Render) -> None:
+    page = whole(render(), "docs/guide/add-model.md")
+    lines = re.search(r"add the lines\s+(.*?)\s+of `requirements/pipeline.in` to `requirements/serve.in`", page, re.S)
+    named = re.findall(r"`([\w-]+)`", lines[1])
+    assert set(named) <= set(re.findall(r"^[\w-]+", (render() / "requirements/pipeline.in").read_text(), re.M))
+    for packages, works in ((named, True), (["skops", "scikit-learn", "skl2onnx"], False)):
+        done = run(sys.executable, "-c", SKOPS, *packages, cwd=render(), PYTHONPATH="src")
+        assert (done.returncode == 0) is works, done.stderr
+
+
 def test_every_target_of_make_is_listed(project: Path) -> None:
     targets = re.findall(r"^([a-z]+):.*##", (project / "Makefile").read_text(encoding="utf-8"), re.M)
     listed = table(whole(project, "docs/reference.md"), "Targets of make")
