@@ -2,6 +2,8 @@
 
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +15,7 @@ from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
 from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.plan import Plan
+from {{ cookiecutter.src_package_name }}.predictor import Loaded
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.tracking import Tracker
 from {{ cookiecutter.src_package_name }}.train import Outcome, train
@@ -36,6 +39,12 @@ NUMBERED = ["data.id=row_id", "data.split.valid=0.15", "data.split.test=0.15", *
 
 def configure(verb: str, *overrides: str) -> DictConfig:
     """Compose a command's configuration as its command line does."""
+    return deepcopy(_composed(verb, overrides))
+
+
+@cache
+def _composed(verb: str, overrides: tuple[str, ...]) -> DictConfig:
+    """Compose once for all tests, which takes Hydra as long as a small fit; variables are looked up at each use."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(verb, list(overrides))
 
@@ -106,10 +115,21 @@ def a_number() -> str:
     return next(name for name, column in COLUMNS.items() if column.kind == Kind.NUMBER)
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the sample data, and with MLflow's tables, which take seconds to make; for copying only."""
+    folder = tmp_path_factory.mktemp("empty")
+    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("prepared", "predictions"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        enter(folder, monkeypatch)
+        tracker()
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project with the sample data, which is the current folder."""
-    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("prepared", "predictions"))
+    shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
     return enter(tmp_path, monkeypatch)
 
 
@@ -124,10 +144,10 @@ def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a champion; for reading only."""
     folder = tmp_path_factory.mktemp("finished")
-    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("prepared", "predictions"))
+    shutil.copytree(empty, folder, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as monkeypatch:
         enter(folder, monkeypatch)
         prepare(configure("prepare"))
@@ -140,6 +160,14 @@ def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A project with a champion, which is the current folder."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return enter(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def champion(finished: Path) -> Loaded:
+    """The champion of that project, which answers and remembers nothing of it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        enter(finished, monkeypatch)
+        return versions().load(versions().address)
 
 
 @pytest.fixture
