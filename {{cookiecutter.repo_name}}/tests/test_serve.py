@@ -26,8 +26,8 @@ SOURCE = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
 @pytest.fixture
-def client(trained: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(max_rows=50, max_bytes=20_000))) as client:
+def client(champion: Loaded) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(max_rows=50, max_bytes=20_000), champion)) as client:
         yield client
 
 
@@ -70,10 +70,12 @@ def test_many_rows_are_answered_in_order(client: TestClient, tables: dict[str, p
     assert [item["prediction"] for item in together] == values(alone)
 
 
-def test_the_service_says_what_the_model_says(client: TestClient, tables: dict[str, pl.DataFrame]) -> None:
+def test_the_service_says_what_the_model_says(trained: Path, champion: Loaded, tables: dict[str, pl.DataFrame]) -> None:
+    """The service finds the champion by itself."""
     body = tables["test"].select(list(COLUMNS)).head(50)
-    said = fetch(Settings()).predictor.predict(body.to_dict(as_series=False))
-    served = client.post("/predict", json={"rows": as_json(body)}).json()["predictions"]
+    said = champion.predictor.predict(body.to_dict(as_series=False))
+    with TestClient(create_app(Settings())) as client:
+        served = client.post("/predict", json={"rows": as_json(body)}).json()["predictions"]
     assert values(served) == said.values.tolist()
 
 
@@ -188,8 +190,8 @@ class Slow:
 
 
 @pytest.fixture
-def slow(trained: Path) -> Slow:
-    return Slow(fetch(Settings()).predictor)
+def slow(champion: Loaded) -> Slow:
+    return Slow(champion.predictor)
 
 
 @pytest.fixture
