@@ -1,6 +1,6 @@
 import math
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -30,6 +30,7 @@ from .conftest import QUICK, ROOT, configure, tracker
 # Of the quickest model, and not what it is searched by.
 PARAMETER = {"logistic": "C", "ridge": "alpha"}[QUICK]
 OTHER_OBJECTIVE = {"classification": "accuracy", "regression": "mae"}[TASK]
+DRAW = module._draw
 
 
 @pytest.fixture(autouse=True)
@@ -240,26 +241,30 @@ def test_a_worker_that_was_taken_for_lost_gives_way(trained: Path, monkeypatch: 
     assert raised == []
 
 
-def test_workers_share_the_trials(trained: Path) -> None:
-    command = [executable, "-m", module.__name__, f"model={QUICK}", "study.trials=6"]
-
-    def work(worker: int) -> str:
-        with Popen(
-            [*command, f"study.worker={worker}"], stdout=PIPE, text=True, env=environment(), cwd=trained
-        ) as process:
-            said, _ = process.communicate()
-        assert process.returncode == 0
-        return said
-
-    with ThreadPoolExecutor() as pool:
-        said = list(pool.map(work, range(2)))
-    config = configure("tune", f"model={QUICK}")
+def test_workers_share_the_trials(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is a process, as people and jobs start it; one is here, and takes part once the other has begun."""
+    monkeypatch.setattr(module, "_draw", DRAW)
+    settings = [f"model={QUICK}", "study.trials=6"]
+    config = configure("tune", *settings, "study.worker=1")
+    name, storage = study_name(config, plan.make(config)), shared.meet(config.study.storage)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with Popen([executable, "-m", module.__name__, *settings], stdout=PIPE, text=True, env=environment) as process:
+        while not begun(name, storage):
+            assert process.poll() is None, "the other worker has ended"
+            sleep(0.1)
+        outcome = tune(config, tracker())
+        said, _ = process.communicate()
+    assert process.returncode == 0
     study = load(config)
     assert len(study.get_trials(states=DONE)) == 6
-    assert ["version 2" in text for text in said].count(True) == 1
+    assert {trial.user_attrs["worker"] for trial in study.trials} == {0, 1}
+    assert [outcome is not None, "version 2" in said].count(True) == 1
+    assert [file.name for file in trained.glob("*.log")] == ["journal.log"]
+    assert tracker().client.list_artifacts(study.user_attrs["run_id"], "plots")
 
 
-def environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+def begun(name: str, storage: optuna.storages.BaseStorage) -> bool:
+    """Tell whether a study has a trial."""
+    return name in optuna.get_all_study_names(storage) and bool(
+        optuna.load_study(study_name=name, storage=storage).trials
+    )
