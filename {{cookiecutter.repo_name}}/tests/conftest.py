@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots
+from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots, storage
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
 from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.plan import Plan
@@ -87,16 +87,28 @@ def retrain(*overrides: str) -> Outcome:
     return train(configure("train", f"model={QUICK}", *overrides), tracker())
 
 
-def raw_file(folder: Path) -> Path:
-    """Find the raw file below a project's folder."""
-    return folder / "data" / str(configure("prepare").data.raw)
+def raw_files(folder: Path) -> list[Path]:
+    """Find the raw files below a project's folder: one, or those of a folder."""
+    found = storage.files(folder / "data" / str(configure("prepare").data.raw), data.SUFFIXES)
+    return [Path(str(file)) for file in found]
 
 
-def rewrite(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
-    """Change the raw file of a project."""
-    file = raw_file(folder)
-    change(pl.read_csv(file, infer_schema=False)).write_csv(file)
-    return file
+def as_text(*files: Path) -> pl.DataFrame:
+    """Read files as a CSV file has them: every cell is text."""
+    return pl.concat([data.scan(file, []).collect().cast(pl.String) for file in files], how="diagonal")
+
+
+def rewrite(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """Change the raw table of a project, which is one file of text from then on; gives the table."""
+    file, *others = files = raw_files(folder)
+    table = change(as_text(*files))
+    for other in others:
+        other.unlink()
+    if file.suffix == ".csv":
+        table.write_csv(file)
+    else:  # where no text is no value, too
+        table.with_columns(pl.col(pl.String).replace("", None)).write_parquet(file)
+    return table
 
 
 def spoil(row: int, column: str, value: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -107,7 +119,7 @@ def spoil(row: int, column: str, value: str) -> Callable[[pl.DataFrame], pl.Data
 
 def number(folder: Path) -> pl.DataFrame:
     """Give each row of the raw file an id, and give the table."""
-    return pl.read_csv(rewrite(folder, lambda table: table.with_row_index("row_id")), infer_schema=False)
+    return rewrite(folder, lambda table: table.with_row_index("row_id").cast(pl.String))
 
 
 def a_number() -> str:

@@ -11,7 +11,7 @@ from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE, EXAMPL
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.schema import Example, Row
 
-from .conftest import a_number, raw_file, spoil
+from .conftest import a_number, as_text, raw_files, spoil
 from .other import Other, declare
 
 MISSING = ["", "NA"]
@@ -19,7 +19,8 @@ MISSING = ["", "NA"]
 
 @pytest.fixture
 def raw(folder: Path) -> pl.DataFrame:
-    return data.scan(raw_file(folder), MISSING).collect()
+    as_text(*raw_files(folder)).write_csv(folder / "raw.csv")
+    return data.scan(folder / "raw.csv", MISSING).collect()
 
 
 def test_good_rows_come_back_with_the_types_of_the_schema(raw: pl.DataFrame) -> None:
@@ -68,7 +69,7 @@ def test_nan_in_parquet_is_a_missing_value(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named(folder: Path) -> None:
     with pytest.raises(Problem, match="no column 'colour'"):
-        data.require(["colour"], raw_file(folder), MISSING)
+        data.require(["colour"], raw_files(folder)[0], MISSING)
 
 
 def test_targets_are_what_a_model_can_learn(tables: dict[str, pl.DataFrame]) -> None:

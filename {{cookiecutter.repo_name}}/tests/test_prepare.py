@@ -9,7 +9,7 @@ from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 
-from .conftest import BY_ROW, NUMBERED, a_number, configure, number, rewrite, spoil
+from .conftest import BY_ROW, NUMBERED, a_number, as_text, configure, number, raw_files, rewrite, spoil
 from .other import declare
 
 
@@ -71,8 +71,7 @@ def test_a_failure_half_way_leaves_the_tables_before_it(folder: Path, monkeypatc
 
 
 def test_files_of_a_folder_are_one_table(folder: Path) -> None:
-    file = rewrite(folder, lambda table: table)
-    whole = pl.read_csv(file, infer_schema=False)
+    whole = as_text(*raw_files(folder))
     (folder / "data/many").mkdir()
     whole.head(10).write_csv(folder / "data/many/some.csv")
     whole.slice(10).write_csv(folder / "data/many/more.csv")
@@ -187,8 +186,8 @@ def test_files_can_be_a_split_of_their_own(folder: Path) -> None:
     first, second = len(whole) // 2, len(whole) * 3 // 4
     parts = {"train": whole[:first], "valid": whole[first:second], "test": whole[second:]}
     for name, table in parts.items():
-        table.write_csv(folder / f"data/raw/{name}.csv")
-    setting = "data.split.files={train: raw/train.csv, valid: raw/valid.csv, test: raw/test.csv}"
+        table.write_csv(folder / f"data/{name}.csv")
+    setting = "data.split.files={train: train.csv, valid: valid.csv, test: test.csv}"
     manifest = prepare(configure("prepare", *NUMBERED, setting, "batch_rows=30"))
     _, found = tables.read(folder / "data/prepared")
     assert {name: list(table["row_id"]) for name, table in found.items()} == {

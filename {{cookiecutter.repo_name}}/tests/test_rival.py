@@ -15,9 +15,8 @@ from {{ cookiecutter.src_package_name }}.inputs import INPUTS
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.rival import OTHERWISE, Rival
-from {{ cookiecutter.src_package_name }}.split import Hash
 
-from .conftest import MODELS, POOR, QUICK, configure, retrain, small, tracker, versions
+from .conftest import BY_ROW, MODELS, POOR, QUICK, configure, retrain, small, tracker, versions
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -151,14 +150,15 @@ def test_only_rows_that_are_new_to_both_count(twin: Challenger, planned: Plan, f
     assert against.score == planned.objective.measure(rows.truth, champion.predictor.predict_inputs(rows.inputs))
 
 
-def test_a_champion_of_another_split_is_compared_on_the_rows_that_both_kept_for_testing(trained: Path) -> None:
-    prepare(configure("prepare", "seed=7"))
-    config = configure("train", f"model={QUICK}", "seed=7")
+def test_a_champion_of_another_split_is_compared_on_the_rows_that_both_kept_for_testing(folder: Path) -> None:
+    prepare(configure("prepare", *BY_ROW))
+    retrain()
+    prepare(configure("prepare", *BY_ROW, "seed=7"))
+    config = configure("train", f"model={QUICK}")
     planned = plan.make(config)
     champion = rival.call(versions(), "1", planned, config)
     assert champion is not None
-    assert isinstance(planned.manifest.split, Hash)
-    assert champion.predictor.card.split["seed"] != planned.manifest.split.seed
+    assert champion.predictor.card.split != planned.manifest.split.model_dump(mode="json")
     shared = champion.rows.sum()
     assert 0 < shared < len(planned.samples["test"])
     config.gate.min_rows = int(shared)

@@ -17,7 +17,7 @@ from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 from {{ cookiecutter.src_package_name }}.split import Files, Given, Hash, Time
 
-from .conftest import NUMBERED, configure, number, raw_file
+from .conftest import NUMBERED, as_text, configure, number
 
 Change = Callable[[Path], object]
 SHARES = {"valid": 0.15, "test": 0.15, "by": None, "time": None, "given": None, "files": None}
@@ -40,17 +40,17 @@ def placed(folder: Path) -> Counter[tuple[str, tuple[Any, ...]]]:
 
 def appended(file: Path) -> None:
     """Append a tenth of the rows once more, as other rows: with numbers of their own."""
-    table = pl.read_csv(file, infer_schema=False)
+    table = as_text(file)
     more = table.head(len(table) // 10).with_columns(pl.format("new-{}", "row_id").alias("row_id"))
     pl.concat([more, table]).write_csv(file)
 
 
 def shuffled(file: Path) -> None:
-    pl.read_csv(file, infer_schema=False).sample(fraction=1.0, shuffle=True, seed=1).write_csv(file)
+    as_text(file).sample(fraction=1.0, shuffle=True, seed=1).write_csv(file)
 
 
 def parted(file: Path) -> None:
-    table = pl.read_csv(file, infer_schema=False)
+    table = as_text(file)
     for place, part in enumerate(table.iter_slices(100)):
         part.write_csv(file.with_name(f"part-{9 - place}.csv"))
     file.unlink()
@@ -69,9 +69,9 @@ def to_parquet(file: Path) -> None:
     ],
 )
 def test_no_row_moves_when_the_table_grows_or_comes_in_another_form(folder: Path, by: str, change: Change) -> None:
-    number(folder)
     (folder / "data/alone").mkdir()
-    file = raw_file(folder).rename(folder / "data/alone/table.csv")
+    file = folder / "data/alone/table.csv"
+    number(folder).write_csv(file)
     settings = [*NUMBERED, "data.raw=alone", f"data.split.by={by}"]
     prepare(configure("prepare", *settings))
     before = placed(folder)
