@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import pytest
 from sklearn.pipeline import Pipeline
 
 from {{ cookiecutter.src_package_name }} import model
-from {{ cookiecutter.src_package_name }}.columns import TASK
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
 from {{ cookiecutter.src_package_name }}.folds import cross_validated
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.samples import Sample
+from {{ cookiecutter.src_package_name }}.split import Hash
 
 from .conftest import POOR, QUICK, configure
 
@@ -34,6 +37,8 @@ def test_a_fold_is_measured_by_a_model_that_has_not_seen_it(planned: Plan, monke
         fit(pipeline, sample, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(model, "fit", count)
+    by_row = Hash(by=list(COLUMNS), seed=42, valid=0.15, test=0.15)  # a split by time has other folds
+    planned = replace(planned, manifest=planned.manifest.model_copy(update={"split": by_row}))
     cross_validated(planned, configure("train", f"model={QUICK}", "folds=4"))
     rows = len(planned.samples["train"])
     assert len(learnt) == 4
