@@ -68,7 +68,7 @@ def test_from_the_raw_file_to_predictions(folder: Path) -> None:
     """From a folder with nothing but data, as a new project is; test_tune.py starts tune."""
     said = ""
     (folder / "mlflow.db").unlink()
-    for verb, *arguments in (["prepare"], ["train", f"model={QUICK}"], ["infer"]):
+    for verb, *arguments in (["prepare"], ["train", f"model={QUICK}"], ["infer", "threads=0"]):
         done = run(verb, *arguments)
         assert done.returncode == 0, done.stderr
         said += done.stdout
@@ -151,3 +151,8 @@ def test_help_helps(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not end(verb, "--help")
     assert len(capsys.readouterr().out.splitlines()) > 5
     assert (CONF / f"{verb}.yaml").exists()
+
+
+def test_the_doctor_is_a_command() -> None:
+    """The others are started elsewhere."""
+    assert run("doctor", "--help").returncode == 0
