@@ -265,6 +265,6 @@ def test_workers_share_the_trials(trained: Path, monkeypatch: pytest.MonkeyPatch
 
 def begun(name: str, storage: optuna.storages.BaseStorage) -> bool:
     """Tell whether a study has a trial."""
-    return name in optuna.get_all_study_names(storage) and bool(
-        optuna.load_study(study_name=name, storage=storage).trials
-    )
+    if name not in optuna.get_all_study_names(storage):
+        return False
+    return bool(optuna.load_study(study_name=name, storage=storage).trials)
