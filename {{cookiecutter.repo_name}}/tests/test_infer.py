@@ -6,6 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from {{ cookiecutter.src_package_name }} import infer as module
+from {{ cookiecutter.src_package_name }}.cli import start
 from {{ cookiecutter.src_package_name }}.columns import EXAMPLE, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.infer import State, infer
@@ -143,7 +144,8 @@ def test_a_shard_without_files_says_so(
     fill(trained / "data/inbox")
     idle = 1 - module._shard("ten.csv", 2)
     monkeypatch.setattr("sys.argv", ["infer", "shard.count=2", f"shard.index={idle}"])
-    module.main()
+    with pytest.raises(SystemExit):
+        start("infer")
     assert f"nothing to do: no file of the inbox falls to shard {idle} of 2" in capsys.readouterr().out
 
 

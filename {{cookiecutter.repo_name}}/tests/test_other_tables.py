@@ -223,7 +223,7 @@ def test_neither_service_nor_batches_start_with_inputs_that_are_made_otherwise(
         other = start(features=FEATURES.replace(old, new)).other
         monkeypatch.setattr(sys, "argv", ["infer", f"tracking.model={other.folder.name}"])
         with pytest.raises(SystemExit, match=rf"^infer: .*\({says}\)\. Take the code that trained it, or train"):
-            other.infer.main()
+            other.cli.start("infer")
         with pytest.raises(Exception, match=says) as raised:
             other.serve.fetch(other.settings.Settings(model=f"models:/{other.folder.name}@champion"))
         assert raised.typename == "Problem"

@@ -1,51 +1,48 @@
 """What the commands have in common: configuration by Hydra, and problems told in a line instead of a traceback."""
 
-import functools
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import Any, NoReturn
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from . import CONF
-from .errors import Problem, explain, failures, mistake
+from . import CONF, servers, storage
+from .errors import told
 
 
-def command(name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Make a function of the configuration conf/<name>.yaml into a command."""
+def start(name: str) -> NoReturn:
+    """Run a command: read conf/<name>.yaml and what the command line changes in it, then call the module's `main`.
 
-    def decorate(main: Callable[[DictConfig], None]) -> Callable[[], None]:
-        @functools.wraps(main)
-        def guarded(config: DictConfig) -> None:
-            try:
-                main(config)
-            except Problem as problem:
-                sys.exit(f"{name}: {problem}")
-            except failures() as failure:
-                sys.exit(f"{name}: {explain(failure)}")
-            except Exception as error:
-                if line := mistake(error):
-                    sys.exit(f"{name}: {line}")
-                raise
+    The module is imported in between. Its libraries take seconds, and neither --help nor a setting that does not exist
+    nor a server that does not answer is worth them.
+    """
 
-        run: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)
+    def run(config: DictConfig) -> None:
+        with told(name):
+            _look(config)
+            import_module(f".{name}", __package__).main(config)
 
-        @functools.wraps(main)
-        def stoppable() -> None:
-            signal.signal(signal.SIGTERM, _stop)
-            # Libraries warn those who program with them; what matters to others, modules here say in a line.
-            warnings.simplefilter("ignore")
-            run()
-
-        return stoppable
-
-    return decorate
+    run.__module__ = f"{__package__}.{name}"  # Hydra calls the command after it
+    signal.signal(signal.SIGTERM, _stop)
+    # Libraries warn those who program with them; what matters to others, modules here say in a line.
+    warnings.simplefilter("ignore")
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run)()
+    sys.exit()
 
 
-def _stop(number: int, _: object) -> None:
+def _look(config: DictConfig) -> None:
+    """See that the addresses in a command's settings can be used; raises Problem if not."""
+    storage.locate(config.storage.root)
+    if "tracking" in config:
+        servers.reach("MLFLOW_TRACKING_URI", config.tracking.uri)
+    if "study" in config:
+        servers.reach("OPTUNA_STORAGE", config.study.storage)
+
+
+def _stop(number: int, _: object) -> NoReturn:
     """End as an error would, so that the run in MLflow ends, too; as a container's first process nothing else would."""
     sys.exit(128 + number)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import CONF
-from .errors import Problem, explain, failures, mistake, redacted
+from .errors import Problem, explain, is_failure, mistake, redacted
 
 NEEDED = ("python", "packages", "storage", "data", "mlflow", "study")
 PATIENCE = 30  # seconds; a client that tries for minutes is no help here
@@ -164,9 +164,9 @@ def _attempt(check: Callable[[Any], str], config: Any = None) -> tuple[bool, str
         return True, check(config)
     except Problem as problem:
         return False, str(problem)
-    except failures() as failure:
-        return False, explain(failure)
     except Exception as error:  # whatever it is, it is a finding, and the other checks go on
+        if is_failure(error):
+            return False, explain(error)
         return False, mistake(error) or redacted(f"{type(error).__name__}: {error}")
 
 
@@ -192,6 +192,16 @@ def _config(overrides: list[str]) -> Any:
         return compose("doctor", overrides)
 
 
+def _require(overrides: list[str]) -> None:
+    """Refuse settings that there are not, before anything is looked at."""
+    from hydra.errors import HydraException
+
+    try:
+        _config(overrides)
+    except HydraException as error:
+        sys.exit(f"doctor: {error}")
+
+
 def _line(finding: Finding) -> str:
     mark = "ok  " if finding.well else "FAIL" if finding.needed else "no  "
     return f"{mark} {finding.name:9} {finding.text}" + ("" if finding.well else f"  (see {finding.page})")
@@ -205,6 +215,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"some of {', '.join(CHECKS)}")
     parser.add_argument("--need", nargs="+", choices=CHECKS, default=[], metavar="CHECK", help="fail without these")
     options = parser.parse_args(argv)
+    if options.overrides:
+        _require(options.overrides)
     for name in ("AWS_MAX_ATTEMPTS", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
         os.environ.setdefault(name, "2")  # jobs try longer, in case a server restarts
     findings = []

@@ -1,9 +1,9 @@
 """The errors a command reports in one line: our own, and those of the storage and MLflow clients."""
 
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib import import_module
+from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 
@@ -83,16 +83,27 @@ def mistake(error: BaseException) -> str | None:
     return f"{file}, line {line}: {reason[0]}; correct it"
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """Name what the clients of servers raise, as far as they are installed."""
-    found: list[type[Exception]] = []
-    for module, names in CLIENTS.items():
-        with suppress(ImportError):
-            found += [getattr(import_module(module), name) for name in names]
-    return tuple(found)
+def is_failure(error: BaseException) -> bool:
+    """Whether a server's client raised it; by name, since an exception of a library that is not imported cannot be."""
+    return any(kind.__name__ in CLIENTS.get(kind.__module__, ()) for kind in type(error).__mro__)
 
 
-def explain(failure: Exception) -> str:
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """End a command with a line for what the person at the keyboard can correct; other errors keep their traceback."""
+    try:
+        yield
+    except Problem as problem:
+        sys.exit(f"{command}: {problem}")
+    except Exception as error:
+        if is_failure(error):
+            sys.exit(f"{command}: {explain(error)}")
+        if line := mistake(error):
+            sys.exit(f"{command}: {line}")
+        raise
+
+
+def explain(failure: BaseException) -> str:
     """Put a failure of a server's client into words: what is wrong, what to do, and the client's own message."""
     message = redacted(str(failure).splitlines()[0])
     for error in _chain(failure):

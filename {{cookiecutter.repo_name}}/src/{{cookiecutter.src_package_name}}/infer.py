@@ -4,6 +4,12 @@ Predictions lie in a folder for each file, in parts of one batch each. A part ap
 interrupted goes on with the first part that is missing. Where the inbox is large, workers share its files out by name.
 """
 
+from .cli import start
+
+if __name__ == "__main__":  # before the imports below: --help, or a wrong setting, needs none of them
+    start("infer")
+
+
 import hashlib
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +23,6 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from . import data, storage
-from .cli import command
 from .columns import COLUMNS, label
 from .data import Fault
 from .errors import Problem
@@ -120,7 +125,6 @@ def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: s
     return scored.with_columns(pl.lit(model).alias("model"))
 
 
-@command("infer")
 def main(config: DictConfig) -> None:
     """Score with the champion, and print what came of it."""
     tracker = Tracker(config.tracking.uri, config.tracking.experiment)
@@ -134,7 +138,3 @@ def main(config: DictConfig) -> None:
         print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
     if file is None:
         print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
-
-
-if __name__ == "__main__":
-    main()

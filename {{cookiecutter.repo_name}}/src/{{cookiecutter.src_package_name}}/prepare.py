@@ -1,5 +1,11 @@
 """Check raw data against the schema, split it, and write it where train reads it."""
 
+from .cli import start
+
+if __name__ == "__main__":  # before the imports below: --help, or a wrong setting, needs none of them
+    start("prepare")
+
+
 import hashlib
 import json
 import tempfile
@@ -12,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from . import data, review, split, storage, tables
-from .cli import command
 from .columns import COLUMNS, EXTRA, VERSION
 from .data import SPLITS, Fault
 from .errors import Problem
@@ -254,7 +259,6 @@ def _version(config: DictConfig, rule: Rule, sources: list[Part]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-@command("prepare")
 def main(config: DictConfig) -> None:
     """Prepare, and say what came of it."""
     manifest = prepare(config)
@@ -266,7 +270,3 @@ def main(config: DictConfig) -> None:
         print(line)
     if manifest.rejected:
         print(f"{manifest.rejected} bad row(s) set aside: {folder / manifest.version / 'quarantine.csv'}")
-
-
-if __name__ == "__main__":
-    main()

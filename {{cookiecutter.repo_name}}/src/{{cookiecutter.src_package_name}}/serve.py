@@ -1,9 +1,12 @@
 """The champion over HTTP."""
 
+from .settings import Settings, start
+
+if __name__ == "__main__":  # before the imports below: --help, or a wrong setting, needs none of them
+    start()
+
 import asyncio
 import logging
-import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,16 +19,14 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_fastapi_instrumentator import Instrumentator
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import formats
 from .batcher import Batcher, Full
 from .columns import EXAMPLE, EXAMPLE_ROW, Prediction, label, of_rows
-from .errors import Problem, explain, failures
 from .predictor import Card, Loaded, Predicted, Predictor, require_inputs
 from .schema import Row
-from .settings import Settings
 
 log = logging.getLogger("uvicorn.error")
 
@@ -194,36 +195,12 @@ def answer(found: Predicted, counter: Counter) -> list[dict[str, Any]]:
     ]
 
 
-def _claim(host: str, port: int) -> None:
-    """Refuse an address that cannot be listened on, before the model is loaded for nothing."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        socket.create_server(address[:2], family=family).close()
-    except OSError as error:
-        raise Problem(f"cannot listen on {host} port {port}: {error.strerror or error}; take another --port") from error
-
-
-def main() -> None:
+def main(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, and then end what is in work."""
-    try:
-        settings = Settings(_cli_parse_args=True, _cli_prog_name="serve", _cli_kebab_case=True)
-        _claim(settings.host, settings.port)
-        app = create_app(settings, fetch(settings))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}" for item in error.errors()]
-        sys.exit("serve: " + "; ".join(faults))
-    except Problem as problem:
-        sys.exit(f"serve: {problem}")
-    except failures() as failure:
-        sys.exit(f"serve: {explain(failure)}")
     uvicorn.run(
-        app,
+        create_app(settings, fetch(settings)),
         host=settings.host,
         port=settings.port,
         timeout_graceful_shutdown=settings.grace,
         access_log=False,  # requests are counted at /metrics
     )
-
-
-if __name__ == "__main__":
-    main()

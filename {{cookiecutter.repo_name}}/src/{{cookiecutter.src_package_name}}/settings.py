@@ -1,7 +1,11 @@
-"""The service's settings."""
+"""The service's settings, and the command line that they are read from."""
+
+import sys
+from importlib import import_module
+from typing import NoReturn
 
 import yaml
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -10,7 +14,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from . import CONF
+from . import CONF, servers
+from .errors import told
 
 Source = PydanticBaseSettingsSource
 
@@ -39,3 +44,18 @@ class Settings(BaseSettings):
         export = yaml.safe_load((CONF / "export.yaml").read_text(encoding="utf-8"))["export"]
         kept = InitSettingsSource(settings_cls, {"trusted": export["trusted"]})
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls), kept
+
+
+def start() -> NoReturn:
+    """Read the settings, and serve: the libraries for that are imported once the settings can be followed."""
+    try:
+        settings = Settings(_cli_parse_args=True, _cli_prog_name="serve", _cli_kebab_case=True)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, item['loc']))}={item['input']!r}: {item['msg']}" for item in error.errors()]
+        sys.exit("serve: " + "; ".join(faults))
+    with told("serve"):
+        servers.claim(settings.host, settings.port)
+        if settings.model.startswith("models:/"):
+            servers.reach("MLFLOW_TRACKING_URI", settings.tracking_uri)
+        import_module(".serve", __package__).main(settings)
+    sys.exit()

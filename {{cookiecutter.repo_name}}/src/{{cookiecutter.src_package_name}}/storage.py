@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from cloudpathlib import AnyPath, CloudPath
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import Problem
 
-Location = Path | CloudPath
+if TYPE_CHECKING:  # its import takes longer than all else that a command does with files on this disk
+    from cloudpathlib import CloudPath
+
+Location: TypeAlias = "Path | CloudPath"
 
 # boto3 reads these when a client is made. Its "standard" retries are over within seconds: they start at 50 ms, and all
 # parts of an upload share one allowance. "legacy" waits about a minute in all, enough for a store to restart. Some
@@ -31,13 +33,23 @@ for name, value in {
 def locate(root: str, path: str = "") -> Location:
     """Find a path below the storage root; an absolute path or a whole address is used as it is."""
     whole = "://" in path or Path(path).is_absolute()
-    try:
-        base: Location = AnyPath(path if whole else root)
-        if isinstance(base, CloudPath):
-            base.client.set_as_default_client()  # which makes it, if this is the first
-    except ValueError as error:  # the store's own address is invalid
-        raise Problem(f"{path if whole else root} cannot be opened: {error}") from error
+    base = _open(path if whole else root)
     return base if whole or not path else base / path
+
+
+def _open(address: str) -> Location:
+    if "://" not in address:
+        return Path(address)
+    from cloudpathlib import AnyPath, CloudPath
+
+    try:
+        path = AnyPath(address)
+        if not isinstance(path, CloudPath):
+            raise Problem(f"{address} cannot be opened: no store has addresses with {address.partition(':')[0]}://")
+        path.client.set_as_default_client()  # which makes it, if this is the first
+    except ValueError as error:  # the store's own address is invalid
+        raise Problem(f"{address} cannot be opened: {error}") from error
+    return path
 
 
 def files(location: Location, suffixes: tuple[str, ...]) -> list[Location]:
@@ -58,7 +70,7 @@ def fetch(location: Location) -> Path:
 @contextmanager
 def publish(location: Location) -> Iterator[Path]:
     """Write a file that appears at its location whole, when the block ends, or not at all, when it fails."""
-    if isinstance(location, CloudPath):
+    if not isinstance(location, Path):
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder, location.name)
             yield draft

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import requests
 import yaml
 from mlflow.entities import LoggedModelOutput, Metric, Param
 from mlflow.exceptions import MlflowException
@@ -20,7 +19,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
 
-from . import CONF
+from . import CONF, servers
 from .errors import Problem, explain, redacted
 
 for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new database, or a fetched model, is no news
@@ -67,7 +66,7 @@ class Tracker:
         """Connect; raises Problem within seconds if that cannot work."""
         self.uri = uri
         self._experiment = experiment
-        _reach(uri)
+        servers.reach("MLFLOW_TRACKING_URI", uri)
         try:
             mlflow.set_tracking_uri(uri)
             self.client = mlflow.MlflowClient(uri)
@@ -161,18 +160,6 @@ def revision() -> str | None:
     """Give the commit that this image was built of, if its build said so."""
     commit = os.environ.get("REVISION", "unknown")
     return None if commit == "unknown" else commit
-
-
-def _reach(uri: str) -> None:
-    """Fail fast: MLflow itself goes on trying to connect for minutes."""
-    if uri.startswith(("http://", "https://")):
-        try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=5)
-        except requests.exceptions.SSLError:
-            return  # it answers; whether it can be trusted is for MLflow's own settings to say
-        except requests.exceptions.RequestException as error:
-            fix = "is the network (VPN) up, and the address right?"
-            raise Problem(f"MLFLOW_TRACKING_URI={uri} does not answer: {fix} ({type(error).__name__})") from error
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,11 @@
 """Train a model on the prepared tables, record it, and let it become the champion if it is better."""
 
+from .cli import resolved, start
+
+if __name__ == "__main__":  # before the imports below: --help, or a wrong setting, needs none of them
+    start("train")
+
+
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +13,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from . import challenger, delivery, gate, plan, plots, rival
-from .cli import command, resolved
 from .columns import TASK
 from .folds import cross_validated
 from .gate import Verdict
@@ -60,7 +65,6 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
     return Outcome(run_id, version, made.metrics | folds, planned.naive, verdict)
 
 
-@command("train")
 def main(config: DictConfig) -> None:
     """Train, and print what came of it."""
     report(train(config, Tracker(config.tracking.uri, config.tracking.experiment)), config)
@@ -85,7 +89,3 @@ def _folds(outcome: Outcome, name: str) -> str:
     """Give mean and standard deviation over folds, where there were any."""
     mean, deviation = (outcome.metrics.get(f"folds_{name}{part}") for part in ("", "_deviation"))
     return "" if mean is None else f"   folds {mean:.4f} ± {deviation:.4f}"
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,12 @@ Any number of workers may run this on one study: they share its trials, and the 
 best. A study that was interrupted goes on where it stopped.
 """
 
+from .cli import resolved, start
+
+if __name__ == "__main__":  # before the imports below: --help, or a wrong setting, needs none of them
+    start("tune")
+
+
 import hashlib
 import json
 import math
@@ -20,7 +26,7 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from . import measure, model, plan, space
-from .cli import command, resolved
+from .cli import resolved
 from .errors import Problem
 from .fingerprint import source_of
 from .folds import cross_validated
@@ -222,14 +228,9 @@ def _draw(study: optuna.Study, run: Run) -> None:
             run.figure(plots.plot_param_importances(study).figure, "importance")
 
 
-@command("tune")
 def main(config: DictConfig) -> None:
     """Tune, and print what came of it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     outcome = tune(config, Tracker(config.tracking.uri, config.tracking.experiment))
     if outcome is not None:
         report(outcome, config)
-
-
-if __name__ == "__main__":
-    main()

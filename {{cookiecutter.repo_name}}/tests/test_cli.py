@@ -1,0 +1,72 @@
+"""What a command costs before it works: answering --help, or what cannot be followed, takes no large library."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from {{ cookiecutter.src_package_name }} import cli, errors
+
+COMMANDS = ["prepare", "train", "tune", "infer", "serve", "doctor"]
+LARGE = {
+    *("boto3", "cloudpathlib", "fastapi", "google", "matplotlib", "mlflow", "numpy", "onnxruntime", "optuna"),
+    *("pandas", "polars", "skl2onnx", "skops", "sklearn", "sqlalchemy"),
+}
+PACKAGE = cli.__name__.rpartition(".")[0]
+NOBODY = "http://127.0.0.1:9"
+
+
+def answer(command: str, *words: str, **environment: str) -> tuple[int, str, set[str]]:
+    """Run a command; gives its status, what it prints, and the libraries that it imports."""
+    call = [sys.executable, "-X", "importtime", "-m", f"{PACKAGE}.{command}", *words]
+    done = subprocess.run(call, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    imported = {line.rpartition("|")[2].split(".")[0].strip() for line in lines if line.startswith("import time:")}
+    return done.returncode, done.stdout + done.stderr, imported
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_no_large_library(command: str) -> None:
+    status, said, imported = answer(command, "--help")
+    assert (status, command in said) == (0, True)
+    assert PACKAGE in imported
+    assert imported & LARGE == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_setting_that_does_not_exist_is_refused_before_a_large_library_is_imported(command: str) -> None:
+    status, said, imported = answer(command, "--nosuch" if command == "serve" else "nosuch=1")
+    assert (status != 0, "nosuch" in said, "Traceback" in said) == (True, True, False)
+    assert imported & LARGE == set()
+
+
+@pytest.mark.parametrize("command", ["train", "tune", "infer", "serve"])
+def test_a_server_that_does_not_answer_is_told_before_a_large_library_is_imported(command: str) -> None:
+    status, said, imported = answer(command, MLFLOW_TRACKING_URI=NOBODY)
+    assert (status, f"{command}: MLFLOW_TRACKING_URI={NOBODY} does not answer" in said) == (1, True)
+    assert imported & LARGE == set()
+
+
+def test_a_database_that_does_not_answer_is_told_before_a_large_library_is_imported() -> None:
+    status, said, imported = answer("tune", OPTUNA_STORAGE="postgresql+psycopg://me:secret@127.0.0.1:9/study")
+    assert (status, "tune: OPTUNA_STORAGE=postgresql+psycopg://127.0.0.1:9/study does not answer" in said) == (1, True)
+    assert "secret" not in said
+    assert imported & LARGE == set()
+
+
+def test_an_address_that_no_store_has_is_refused() -> None:
+    status, said, _ = answer("prepare", "storage.root=s4://bucket/folder")
+    assert status == 1
+    assert "prepare: s4://bucket/folder cannot be opened: no store has addresses with s4://" in said
+
+
+@pytest.mark.parametrize("module", errors.CLIENTS)
+def test_what_the_clients_of_servers_raise_is_known_by_its_name(module: str) -> None:
+    for name in errors.CLIENTS[module]:
+        kind = getattr(import_module(module), name)
+        assert (kind.__module__, kind.__name__) == (module, name)
+        narrower = type("Narrower", (kind,), {})
+        assert errors.is_failure(narrower.__new__(narrower))
+    assert not errors.is_failure(ValueError(name))
