@@ -18,8 +18,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
+from sqlalchemy.exc import SQLAlchemyError
 
-from . import CONF, servers
+from . import CONF, database, servers
 from .errors import Problem, explain, redacted
 
 for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new database, or a fetched model, is no news
@@ -67,18 +68,31 @@ class Tracker:
         self.uri = uri
         self._experiment = experiment
         servers.reach("MLFLOW_TRACKING_URI", uri)
+        database.ready(uri)
         try:
             mlflow.set_tracking_uri(uri)
             self.client = mlflow.MlflowClient(uri)
             self.client.search_experiments(max_results=1)
         except MlflowException as error:
             raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {explain(error)}") from error
+        except SQLAlchemyError as error:
+            fix = database.BROKEN if uri.startswith("sqlite") else "is the database in order?"
+            reason = str(error).splitlines()[0]
+            raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {fix} ({reason})") from error
 
     @cached_property
     def experiment(self) -> str:
         """The id of the experiment, which is created when it is first needed."""
         found = self.client.get_experiment_by_name(self._experiment)
-        return str(found.experiment_id if found else self.client.create_experiment(self._experiment))
+        if found:
+            return str(found.experiment_id)
+        try:
+            return str(self.client.create_experiment(self._experiment))
+        except MlflowException as error:
+            made = self.client.get_experiment_by_name(self._experiment)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+                raise
+            return str(made.experiment_id)  # another command was quicker
 
     @cached_property
     def code(self) -> dict[str, str]:
