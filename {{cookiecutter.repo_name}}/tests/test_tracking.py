@@ -1,11 +1,15 @@
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from {{ cookiecutter.src_package_name }} import tracking as module
 from {{ cookiecutter.src_package_name }}.errors import Problem
@@ -81,6 +85,83 @@ def test_a_run_that_raises_is_marked_as_failed(here: Tracker) -> None:
     with pytest.raises(RuntimeError), here.record(run_id):
         raise RuntimeError
     assert here.client.get_run(run_id).info.status == "FAILED"
+
+
+SLOW = f"""
+import sys, time
+from {module.__package__}.tracking import Tracker
+tracker = Tracker(sys.argv[1], "x", patience=2)
+run_id = tracker.create("slow")
+with tracker.record(run_id):
+    time.sleep(1)
+    print(run_id, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_whose_process_was_killed_is_closed_and_one_that_lives_is_not(here: Tracker) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SLOW, here.uri], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    killed, living = (process.stdout.readline().strip() for process in processes if process.stdout)
+    watching = Tracker(here.uri, "x", patience=2)
+    silent = watching.create("of a notebook")
+    processes[0].kill()
+    processes[0].wait()
+    watching.release()
+    assert watching.client.get_run(killed).info.status == "RUNNING"  # it has not been silent for long enough
+    sleep(4)
+    watching.release()
+    runs = {run_id: watching.client.get_run(run_id) for run_id in (killed, living, silent)}
+    processes[1].terminate()
+    assert [run.info.status for run in runs.values()] == ["KILLED", "RUNNING", "RUNNING"]
+    assert runs[killed].data.tags["abandoned"] == "no sign of life for 2 seconds"
+    processes[1].wait()
+
+
+def test_a_run_that_was_taken_for_lost_goes_on(here: Tracker) -> None:
+    run_id = here.create("lost")
+    here.abandon(run_id, "any")
+    here.revive(run_id)
+    found = here.client.get_run(run_id)
+    assert (found.info.status, "abandoned" in found.data.tags) == ("RUNNING", False)
+    here.client.set_terminated(run_id)
+    here.revive(run_id)
+    assert here.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_server_that_goes_away_is_told_in_a_line_and_not_asked_again(
+    here: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, run_id = here.create("search"), here.create("training")
+    asked: list[str] = []
+    monkeypatch.setattr(here.client, "set_terminated", lambda *_: asked.append("end"))
+    told = f"stopped answering: run {run_id} keeps there what was recorded until then"
+    with pytest.raises(Problem, match=told), here.record(parent), here.record(run_id):
+        fail_as_mlflow_does()
+    assert asked == []
+
+
+def fail_as_mlflow_does() -> None:
+    try:
+        raise requests.ConnectionError
+    except requests.ConnectionError:
+        raise MlflowException("API request failed with exception …")  # noqa: B904  as in its rest_utils.py
+
+
+def test_a_refusal_of_the_server_ends_the_run_as_failed(here: Tracker) -> None:
+    run_id = here.create("training")
+    with pytest.raises(MlflowException), here.record(run_id):
+        here.client.get_run("0" * 32)
+    assert here.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_server_that_is_away_is_waited_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
+    with pytest.raises(MlflowException):
+        MlflowClient("http://127.0.0.1:9").get_run("0" * 32)
+    assert 60 < sum(pauses) < 70
 
 
 def test_a_rehearsal_leaves_no_run(here: Tracker) -> None:

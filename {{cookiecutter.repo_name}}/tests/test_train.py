@@ -153,3 +153,11 @@ def test_the_log_of_a_training_that_fails_leads_to_its_run(
     assert run.status == "FAILED"
     assert recorded() == (runs + 1, registered)
     assert capsys.readouterr().out == f"run {tracker().address(run.run_id)}\n"
+
+
+def test_a_training_closes_the_run_of_one_that_was_killed(trained: Path, undrawn: None) -> None:
+    here = tracker()
+    killed = here.create("killed")
+    here.client.set_tag(killed, "alive", "0")
+    retrain()
+    assert here.client.get_run(killed).info.status == "KILLED"

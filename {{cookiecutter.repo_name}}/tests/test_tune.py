@@ -182,6 +182,25 @@ def test_poor_trials_are_stopped_early(trained: Path, monkeypatch: pytest.Monkey
     assert "at step 1" in pruned.data.tags["pruned"]
 
 
+def test_a_search_closes_the_run_of_a_command_that_was_killed_and_lives_itself(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tracker()
+    killed = here.create("killed")
+    here.client.set_tag(killed, "alive", "0")
+    signs: list[str] = []
+
+    def look(study: optuna.Study, *_: Any) -> float:
+        run = here.client.get_run(study.user_attrs["run_id"])
+        signs.extend([run.info.status, here.client.get_run(killed).info.status])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "work", look)
+    with pytest.raises(KeyboardInterrupt):
+        run_study("study.trials=1")
+    assert signs == ["RUNNING", "KILLED"]
+
+
 def test_a_lost_trial_is_made_again(trained: Path) -> None:
     _, study = run_study("study.trials=1")
     lost = study.ask(study.trials[0].distributions)  # by a worker that took a trial, and died

@@ -23,6 +23,7 @@ CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the team's key or, on Google Cloud, "
     "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 )
+SILENT = "the server does not answer: is the network (VPN) up, and its address right?"
 ADVICE = {
     "there is no such bucket: create it, or correct STORAGE_ROOT": ["NoSuchBucket", "404"],
     "the account may not do this: ask whoever runs the server for the right to read and write": [
@@ -37,7 +38,7 @@ ADVICE = {
     "what answers there is no store: correct AWS_ENDPOINT_URL": ["405", "ResponseParserError"],
     "MLflow refuses the login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD": ["UNAUTHENTICATED"],
     "what answers there is not MLflow: correct MLFLOW_TRACKING_URI": ["ENDPOINT_NOT_FOUND"],
-    "the server does not answer: is the network (VPN) up, and its address right?": [
+    SILENT: [
         *("ConnectionClosedError", "ConnectTimeoutError", "EndpointConnectionError", "ReadTimeoutError", "RetryError"),
         *("ConnectionError", "ConnectTimeout", "ReadTimeout", "TransportError"),
     ],
@@ -103,14 +104,24 @@ def told(command: str) -> Iterator[None]:
         raise
 
 
+def is_silent(failure: BaseException) -> bool:
+    """Whether a server's client failed because nobody answered."""
+    return _advice(failure) == SILENT
+
+
 def explain(failure: BaseException) -> str:
     """Put a failure of a server's client into words: what is wrong, what to do, and the client's own message."""
     message = redacted(str(failure).splitlines()[0])
+    advice = _advice(failure)
+    return f"{advice} ({message[:200]})" if advice else f"the server says: {message}"
+
+
+def _advice(failure: BaseException) -> str | None:
     for error in _chain(failure):
         for advice, answers in ADVICE.items():
             if _answer(error) in answers:
-                return f"{advice} ({message[:200]})"
-    return f"the server says: {message}"
+                return advice
+    return None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -4,8 +4,10 @@ import logging
 import os
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +23,22 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import CONF, database, servers
-from .errors import Problem, explain, redacted
+from .errors import Problem, explain, is_silent, redacted
+
+# MLflow looks at these for each request. By its own values it would go on for four minutes; these wait for one, which is
+# enough for a server to restart, and for five where a server takes requests and says nothing.
+for variable, value in {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "6",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}.items():
+    os.environ.setdefault(variable, value)
+
+BEATS = 6  # signs of life in the time after which a run without one is taken for lost
 
 for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new database, or a fetched model, is no news
     logging.getLogger(name).setLevel(logging.WARNING)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry says no more than the last
 
 
 class Run:
@@ -63,10 +77,15 @@ class Run:
 class Tracker:
     """An MLflow server, or a file in its place, and the experiment that this project's runs are gathered under."""
 
-    def __init__(self, uri: str, experiment: str = "") -> None:
-        """Connect; raises Problem within seconds if that cannot work."""
+    def __init__(self, uri: str, experiment: str = "", patience: float = 120) -> None:
+        """Connect; raises Problem within seconds if that cannot work.
+
+        A run that gives no sign of life for `patience` seconds is taken for lost.
+        """
         self.uri = uri
         self._experiment = experiment
+        self._patience = patience
+        self._gone = False
         servers.reach("MLFLOW_TRACKING_URI", uri)
         database.ready(uri)
         try:
@@ -124,8 +143,58 @@ class Tracker:
         Runs are opened by id and nothing else, because with MLFLOW_RUN_ID in the environment MLflow would silently
         take that run instead of a new one.
         """
-        with mlflow.start_run(run_id=run_id, nested=True):
-            yield Run(self.client, run_id)
+        with self.alive(run_id):
+            self.client.update_run(run_id, status="RUNNING")
+            try:
+                yield Run(self.client, run_id)
+            except BaseException as error:
+                if isinstance(error, MlflowException) and is_silent(error):
+                    self._gone = True
+                    raise Problem(
+                        f"{self.uri} stopped answering: run {run_id} keeps there what was recorded until then, and the "
+                        "rest is lost; run the command again once the server answers"
+                    ) from error
+                self._end(run_id, "FAILED")
+                raise
+            self._end(run_id, "FINISHED")
+
+    def _end(self, run_id: str, status: str) -> None:
+        if not self._gone:  # or else it would be waited for once more
+            self.client.set_terminated(run_id, status)
+
+    @contextmanager
+    def alive(self, run_id: str) -> Iterator[None]:
+        """Let other commands see that a run is being worked on, until the block ends."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.is_set():
+                with suppress(MlflowException):  # the next sign may get through
+                    self.client.set_tag(run_id, "alive", str(int(time.time())))
+                ended.wait(self._patience / BEATS)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(1)  # and no longer: with the server gone, it is still waiting
+
+    def revive(self, run_id: str) -> None:
+        """Go on with a run, even if it was taken for lost."""
+        run = self.client.get_run(run_id)
+        if run.info.status == "KILLED":
+            self.client.update_run(run_id, status="RUNNING")
+            if "abandoned" in run.data.tags:
+                self.client.delete_tag(run_id, "abandoned")
+
+    def release(self) -> None:
+        """End runs whose command must have died; those that never gave a sign of life, such as a notebook's, stay."""
+        for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
+            sign = run.data.tags.get("alive")
+            if sign and time.time() - float(sign) > self._patience:
+                self.abandon(run.info.run_id, f"no sign of life for {self._patience:g} seconds")
 
     def log_model(self, run_id: str, folder: Path) -> str:
         """Record a folder that holds a whole model, byte for byte, as what a run made; returns the model's address.
@@ -146,8 +215,9 @@ class Tracker:
 
     def abandon(self, run_id: str, reason: str) -> None:
         """End a run whose worker is gone."""
-        self.client.set_tag(run_id, "abandoned", reason)
-        self.client.set_terminated(run_id, "KILLED")
+        if not self._gone:
+            self.client.set_tag(run_id, "abandoned", reason)
+        self._end(run_id, "KILLED")
 
     def address(self, run_id: str) -> str:
         """Say where people find a run: its page on the server, or its number in the file."""

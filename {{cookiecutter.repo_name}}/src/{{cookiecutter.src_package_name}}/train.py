@@ -43,6 +43,7 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
     champion = rival.call(versions, place.holder, planned, config)
     for remark in planned.remarks:
         print(remark)
+    tracker.release()
     run_id = tracker.create(config.model.name, parent=parent)
     print(f"run {tracker.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
     with tracker.record(run_id) as run, tempfile.TemporaryDirectory() as folder:
@@ -67,7 +68,12 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
 
 def main(config: DictConfig) -> None:
     """Train, and print what came of it."""
-    report(train(config, Tracker(config.tracking.uri, config.tracking.experiment)), config)
+    report(train(config, connect(config)), config)
+
+
+def connect(config: DictConfig) -> Tracker:
+    """Connect to where the configured command is recorded; raises Problem if that cannot work."""
+    return Tracker(config.tracking.uri, config.tracking.experiment, config.tracking.patience)
 
 
 def report(outcome: Outcome, config: DictConfig) -> None:

@@ -35,7 +35,7 @@ from .plan import Plan
 from .samples import balanced
 from .study import DONE, Undefined, meet, require, work
 from .tracking import Run, Tracker
-from .train import Outcome, report, train
+from .train import Outcome, connect, report, train
 
 PATIENCE = 60  # seconds for another worker to create the study's run
 
@@ -46,13 +46,17 @@ def tune(config: DictConfig, tracker: Tracker) -> Outcome | None:
     require(config.study)
     planned = plan.make(config)
     study = _join(config, planned, tracker)
-    print(f"search {tracker.address(study.user_attrs['run_id'])}", flush=True)  # leads from the log to all trials
+    tracker.release()
+    search = study.user_attrs["run_id"]
+    print(f"search {tracker.address(search)}", flush=True)  # leads from the log to all trials
     done = len(study.get_trials(deepcopy=False, states=DONE))
-    with tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None) as bar:
+    tracker.revive(search)
+    bar = tqdm(total=config.study.trials, initial=done, desc=study.study_name, unit=" trials", disable=None)
+    with tracker.alive(search), bar:
         try:
             mine = work(study, partial(_try, config, planned, tracker, study), config.study, tracker, bar)
         except Problem as problem:
-            tracker.abandon(study.user_attrs["run_id"], str(problem))
+            tracker.abandon(search, str(problem))
             raise
     if _is_last(study, mine, config.study):
         return _conclude(study, config, tracker)
@@ -231,6 +235,6 @@ def _draw(study: optuna.Study, run: Run) -> None:
 def main(config: DictConfig) -> None:
     """Tune, and print what came of it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    outcome = tune(config, Tracker(config.tracking.uri, config.tracking.experiment))
+    outcome = tune(config, connect(config))
     if outcome is not None:
         report(outcome, config)
