@@ -26,7 +26,6 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from . import measure, model, plan, space
-from .cli import resolved
 from .errors import Problem
 from .fingerprint import source_of
 from .folds import cross_validated
