@@ -133,7 +133,7 @@ def end(verb: str, *arguments: str) -> Any:
     ],
 )
 def test_every_command_exits_with_what_is_wrong(folder: Path, verb: str, arguments: list[str], says: str) -> None:
-    line = end(verb, *arguments)
+    line = str(end(verb, *arguments))
     assert line.startswith(f"{verb}: ")
     assert says in line
     assert len(line.splitlines()) == 1
@@ -142,7 +142,7 @@ def test_every_command_exits_with_what_is_wrong(folder: Path, verb: str, argumen
 def test_a_port_that_is_taken_is_told_at_once(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        line = end("serve", "--port", port)
+        line = str(end("serve", "--port", port))
     assert line.startswith(f"serve: cannot listen on 127.0.0.1 port {port}: ")
 
 
