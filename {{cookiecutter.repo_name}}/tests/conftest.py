@@ -67,7 +67,8 @@ def small(name: str, verb: str = "train") -> list[str]:
 def grows(name: str, verb: str = "train") -> list[str]:
     """Find the parameter that counts a model's trees or rounds, if it has such."""
     settings = configure(verb, f"model={name}").model
-    return [settings.steps or "n_estimators"] if settings.steps or "n_estimators" in settings.params else []
+    steps = settings.get("steps")
+    return [steps or "n_estimators"] if steps or "n_estimators" in settings.params else []
 
 
 def tracker() -> Tracker:

@@ -12,7 +12,7 @@ from {{ cookiecutter.src_package_name }}.samples import Sample
 
 from .conftest import MODELS, QUICK, configure, grows, small
 
-STAGED = [name for name in MODELS if configure("train", f"model={name}").model.steps]
+STAGED = [name for name in MODELS if configure("train", f"model={name}").model.get("steps")]
 EARLY = [name for name in MODELS if model.can_stop_early(model.build(configure("train", f"model={name}"), 0)[-1])]
 
 
@@ -59,6 +59,18 @@ def rounds(estimator: object) -> int:
         return int(estimator.n_iter_)
     booster = getattr(estimator, "booster_", None) or estimator.get_booster()  # type: ignore[attr-defined]
     return int(booster.num_boosted_rounds() if hasattr(booster, "num_boosted_rounds") else booster.current_iteration())
+
+
+def test_a_models_file_needs_no_more_than_name_estimator_and_params(planned: Plan) -> None:
+    """As the files have it that the guide shows."""
+    config = configure("train", f"model={QUICK}")
+    config.model = {key: config.model[key] for key in ("name", "estimator", "params")}
+    pipeline = model.build(config, 0)
+    model.require(pipeline, config.model, weighted=False)
+    model.fit(pipeline, planned.samples["train"], config.model, planned.samples["valid"], lambda *_: None)
+    config.model.params = None
+    with pytest.raises(Problem, match=rf"model={QUICK}: its file in conf/model/ lacks params; add that"):
+        model.build(config, 0)
 
 
 def test_what_cannot_stop_early_is_a_problem() -> None:

@@ -87,6 +87,15 @@ def test_a_poorer_model_is_kept_and_not_promoted_and_a_better_one_takes_over(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_what_the_validation_split_settled_is_printed_and_recorded(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = retrain("model=boosting", "model.params.max_iter=3", "model.early_stopping=5")
+    assert "early stopping kept all 3 rounds, so it never stopped: raise model.params.max_iter" in capsys.readouterr().out
+    assert tracker().client.get_run(outcome.run_id).data.metrics["rounds"] == 3
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_model_that_is_no_better_than_the_naive_answer_is_promoted_only_if_asked(folder: Path) -> None:
     prepare(configure("prepare"))
     naive = [f"objective.{TASK}={'accuracy' if TASK == 'classification' else 'r2'}", POOR]

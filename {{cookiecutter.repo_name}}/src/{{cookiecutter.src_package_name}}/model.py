@@ -43,6 +43,8 @@ def build(config: DictConfig, seed: int) -> Pipeline:
     Raises Problem if they name an estimator or a step that cannot be made.
     """
     settings = config.model
+    if missing := [name for name in ("name", "estimator", "params") if settings.get(name) is None]:
+        raise Problem(f"model={settings.get('name')}: its file in conf/model/ lacks {', '.join(missing)}; add that")
     if TASK not in settings.estimator:
         raise Problem(f"model={settings.name} cannot do {TASK}; take one whose file in conf/model/ can")
     estimator = _make(f"model={settings.name}", {"_target_": settings.estimator[TASK], **settings.params})

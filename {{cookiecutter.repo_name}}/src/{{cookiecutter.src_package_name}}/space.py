@@ -15,7 +15,7 @@ KEYS = {**dict.fromkeys(RANGES, ("low", "high", "step", "log")), "categorical": 
 
 def require(settings: DictConfig) -> None:
     """Refuse a model, the settings under `model`, without a space, or with one that nothing can be drawn from."""
-    if not settings.space:
+    if not settings.get("space"):
         raise Problem(f"model={settings.name} has no space to search; add one to its conf/model/*.yaml")
     for name, limits in settings.space.items():
         given = {str(key): value for key, value in limits.items()} if isinstance(limits, Mapping) else {"type": limits}

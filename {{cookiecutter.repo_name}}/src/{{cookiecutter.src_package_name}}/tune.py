@@ -72,7 +72,7 @@ def identity(config: DictConfig, planned: Plan) -> dict[str, Any]:
         "data": planned.manifest.version,
         "features": {name: made.fingerprint for name, made in INPUTS.items()},
         "steps": settings["inputs"],
-        "space": model_settings.pop("space"),
+        "space": model_settings.pop("space", None),
         "model": model_settings,
         "weights": settings["weight"],
         "folds": settings["folds"],
