@@ -102,6 +102,13 @@ def test_dependence_follows_a_name_over_its_most_frequent_values() -> None:
     assert curve.lines["false"][:2] == pytest.approx([0.1, 0.9])
 
 
+def test_a_curve_goes_through_values_that_there_are() -> None:
+    """Between no and yes, 0 and 1, there is nothing to ask a model for."""
+    kinds, rows = numbers(2, 10)
+    rows.inputs["a"][:, 0] = np.arange(10) % 2
+    assert list(explain.dependence(model(Counting(), kinds), rows, "a", seed=0).values) == [0, 1]
+
+
 def test_an_input_without_any_value_has_no_curve() -> None:
     kinds, rows = numbers(2, 50)
     rows.inputs["a"][:] = np.nan
