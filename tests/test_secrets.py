@@ -100,7 +100,11 @@ def test_a_file_may_hold_any_bytes(project: Path, tmp_path: Path) -> None:
     [
         ("STORAGE_ROOT=", "STORAGE_ROOTS=", "STORAGE_ROOT is not in .env; STORAGE_ROOTS is not in .env.example"),
         ("OPTUNA_STORAGE=hush-optuna_storage=$x", "OPTUNA_STORAGE=", "OPTUNA_STORAGE is empty"),
-        ("=hush-mlflow_tracking_password=$x", '="hush"', "MLFLOW_TRACKING_PASSWORD has quotes around it"),
+        ("=hush-mlflow_tracking_password=$x", '="hush"', "MLFLOW_TRACKING_PASSWORD has quotes around it, which would become"),
+        ("hush-mlflow_tracking_password=$x", " hush", "MLFLOW_TRACKING_PASSWORD has a blank around it"),
+        ("hush-mlflow_tracking_password=$x", "hush ", "MLFLOW_TRACKING_PASSWORD has a blank around it"),
+        ("hush-mlflow_tracking_password=$x", "hush  # the team", "MLFLOW_TRACKING_PASSWORD has a comment behind it"),
+        ("OPTUNA_STORAGE=", "OPTUNA_STORAGE=hush-a\nOPTUNA_STORAGE=", "OPTUNA_STORAGE has a value already: delete one"),
         ("MLFLOW_TRACKING_PASSWORD=", "MLFLOW_TRACKING_PASSWORD ", "NAME=value is needed"),
         ("MLFLOW_TRACKING_PASSWORD=", "export MLFLOW_TRACKING_PASSWORD=", "NAME=value is needed"),
     ],
@@ -116,6 +120,18 @@ def test_what_has_drifted_apart_is_refused(project: Path, tmp_path: Path, old: s
     assert "hush" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert not calls(environment)
+
+
+def test_a_file_of_windows_is_read_or_told_how_to_save(project: Path) -> None:
+    text = (project / ".env").read_text(encoding="utf-8").replace("\n", "\r\n")
+    (project / ".env").write_bytes(text.encode("utf-8-sig"))
+    done = secrets(project, "--dry-run", "--no-registry")
+    assert (done.returncode, done.stderr) == (0, "")
+    for encoding, name in (("utf-16", "UTF-16"), ("latin-1", "another encoding")):
+        (project / ".env").write_bytes(f"# clé\n{text}".encode(encoding))
+        done = secrets(project, "--dry-run", "--no-registry")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"make secrets: .env is in {name}: save it as UTF-8" in done.stderr
 
 
 def test_a_missing_file_and_a_refusal_get_one_line(project: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import base64
 import getpass
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from request import JOBS, Refused, kubectl, settings, variables
@@ -52,16 +54,23 @@ def _values() -> dict[str, str]:
     faults = [f"{name} is not in .env" for name in wanted.keys() - given.keys()]
     faults += [f"{name} is not in .env.example" for name in given.keys() - wanted.keys()]
     faults += [f"{name} is empty" for name, value in given.items() if name in wanted and not value.strip()]
-    quoted = [name for name, value in given.items() if _quoted(value)]
-    faults += [f"{name} has quotes around it, which would become part of it" for name in quoted]
+    excess = [(name, what) for name, value in given.items() for what in _excess(value)]
+    faults += [f"{name} has {what}, which would become part of it" for name, what in excess]
     if faults:
         advice = "fill in .env, or delete lines you do not use from both files"
         raise Refused(f"{'; '.join(sorted(faults))}: {advice}")
     return given
 
 
-def _quoted(value: str) -> bool:
-    return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+def _excess(value: str) -> Iterator[str]:
+    """Name what does not belong to a value: the cluster takes all that is behind the sign as it is."""
+    bare = value.strip()
+    if bare and bare != value:
+        yield "a blank around it"
+    if re.search(r"\s#", bare):
+        yield "a comment behind it"
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        yield "quotes around it"
 
 
 def _files() -> dict[str, bytes]:

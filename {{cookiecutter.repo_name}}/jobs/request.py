@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,15 +120,27 @@ def settings() -> dict[str, str]:
 
 def variables(file: Path) -> dict[str, str]:
     """Read the lines NAME=value of a file; raises Refused at another kind of line, without quoting the line."""
-    found = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    found: dict[str, str] = {}
+    for number, line in enumerate(_text(file).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, value = line.partition("=")
         if "=" not in line or not name.isidentifier():
             raise Refused(f"{file.name}, line {number}: NAME=value is needed, and nothing before it")
+        if name in found:
+            raise Refused(f"{file.name}, line {number}: {name} has a value already: delete one of the lines")
         found[name] = value
     return found
+
+
+def _text(file: Path) -> str:
+    """Read a text in UTF-8, with or without the mark that Windows puts before it."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        encoding = "UTF-16" if file.read_bytes()[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "another encoding"
+        save = f"(Get-Content {file.name}) | Set-Content -Encoding utf8 {file.name}"
+        raise Refused(f"{file.name} is in {encoding}: save it as UTF-8, in PowerShell with `{save}`") from None
 
 
 def kubectl(*words: str, namespace: str = "", text: str | None = None) -> str:

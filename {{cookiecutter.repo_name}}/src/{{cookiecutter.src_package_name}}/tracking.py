@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import CONF, database, servers
 from .errors import Problem, explain, is_silent, redacted
 
-# MLflow looks at these for each request. By its own values it would go on for four minutes; these wait for one, which is
+# MLflow looks at these for each request. By its own values it would try for four minutes; with these it tries for one,
 # enough for a server to restart, and for five where a server takes requests and says nothing.
 for variable, value in {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "6",
