@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,13 @@ def test_an_address_that_no_store_has_is_refused() -> None:
     status, said, _ = answer("prepare", "storage.root=s4://bucket/folder")
     assert status == 1
     assert "prepare: s4://bucket/folder cannot be opened: no store has addresses with s4://" in said
+
+
+def test_a_run_for_each_of_several_values_leaves_no_folder_of_its_own(folder: Path) -> None:
+    status, said, _ = answer("prepare", "--multirun", "seed=1,2")
+    assert status == 0, said
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "multirun.yaml"]
+    assert sorted(path.name for path in (folder / "data").iterdir()) == ["inbox", "prepared", "raw"]
 
 
 @pytest.mark.parametrize("module", errors.CLIENTS)
