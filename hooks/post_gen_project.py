@@ -5,6 +5,7 @@ is named here: a new one is a new folder. Standard library only; no network, clo
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,11 +21,18 @@ README.md says the rest, and how to work without make."""
 
 
 def lay(project: Path, answers: dict[str, str]) -> None:
-    """Copy each chosen overlay onto project, then remove them all."""
-    overlays = project / "_overlays"
-    for question in overlays.glob("*"):
+    """Copy each chosen overlay onto project, then remove them all.
+
+    Of two renders into one folder at the same time, one takes the overlays; the other finds none and leaves it to that.
+    """
+    taken = project / f"_overlays.{os.getpid()}"
+    try:
+        (project / "_overlays").rename(taken)
+    except FileNotFoundError:
+        return
+    for question in taken.glob("*"):
         shutil.copytree(question / answers[question.name], project, dirs_exist_ok=True)
-    shutil.rmtree(overlays, ignore_errors=not overlays.exists())
+    shutil.rmtree(taken)
 
 
 if __name__ == "__main__":

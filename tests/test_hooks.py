@@ -1,8 +1,10 @@
 """The hooks, as plain functions."""
 
 import importlib.metadata
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import CHOICES, ROOT
@@ -47,6 +49,22 @@ def test_lay_changes_nothing_the_second_time(tmp_path: Path) -> None:
     lay(tmp_path, {"orchestrator": "a"})
     lay(tmp_path, {"orchestrator": "a"})
     assert (tmp_path / "jobs/train.yaml").read_text() == "x"
+
+
+def test_of_two_renders_into_one_folder_at_once_neither_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other's hook runs when this one has begun; Cookiecutter would delete the folder of a hook that fails."""
+    write(tmp_path / "_overlays/orchestrator/a/jobs/train.yaml")
+    copy = shutil.copytree
+
+    def meanwhile(*words: Any, **options: Any) -> Any:
+        monkeypatch.setattr(shutil, "copytree", copy)
+        lay(tmp_path, {"orchestrator": "a"})
+        return copy(*words, **options)
+
+    monkeypatch.setattr(shutil, "copytree", meanwhile)
+    lay(tmp_path, {"orchestrator": "a"})
+    assert (tmp_path / "jobs/train.yaml").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs"]
 
 
 def test_lay_fails_on_a_choice_without_an_overlay(tmp_path: Path) -> None:

@@ -100,7 +100,11 @@ def test_a_file_may_hold_any_bytes(project: Path, tmp_path: Path) -> None:
     [
         ("STORAGE_ROOT=", "STORAGE_ROOTS=", "STORAGE_ROOT is not in .env; STORAGE_ROOTS is not in .env.example"),
         ("OPTUNA_STORAGE=hush-optuna_storage=$x", "OPTUNA_STORAGE=", "OPTUNA_STORAGE is empty"),
-        ("=hush-mlflow_tracking_password=$x", '="hush"', "MLFLOW_TRACKING_PASSWORD has quotes around it, which would become"),
+        (
+            "=hush-mlflow_tracking_password=$x",
+            '="hush"',
+            "MLFLOW_TRACKING_PASSWORD has quotes around it, which would become",
+        ),
         ("hush-mlflow_tracking_password=$x", " hush", "MLFLOW_TRACKING_PASSWORD has a blank around it"),
         ("hush-mlflow_tracking_password=$x", "hush ", "MLFLOW_TRACKING_PASSWORD has a blank around it"),
         ("hush-mlflow_tracking_password=$x", "hush  # the team", "MLFLOW_TRACKING_PASSWORD has a comment behind it"),
