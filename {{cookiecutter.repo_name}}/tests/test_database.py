@@ -80,6 +80,7 @@ def test_a_broken_one_is_named_with_what_to_do(broken: str, folder: Path) -> Non
             connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
         file = file.rename(folder / "other.db")
     elif broken == "other":
+        file = folder / "other.db"
         sqlite3.connect(file).execute("CREATE TABLE t (a)").connection.close()
     else:
         file.write_text({"text": "no database\n" * 100, "empty": ""}[broken])
