@@ -48,7 +48,7 @@ def _of_worker(command: list[str], worker: str) -> Command:
     """A worker's own command; where the specs count pods, as in an Indexed Job, the number comes from the pod."""
     numbered = [word.replace("$(JOB_COMPLETION_INDEX)", worker) for word in command]
     return tuple(
-        f"{word.partition('=')[0]}={worker}" if word.startswith(("study.worker=", "shard.index=")) else word
+        f"{word.partition('=')[0]}={worker}" if word.startswith(("study.worker=", "worker.index=")) else word
         for word in numbered
     )
 

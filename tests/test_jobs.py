@@ -127,7 +127,7 @@ def test_a_job_asks_for_the_same_everywhere(
         if job == "tune":  # what tells its workers apart; Kubernetes expands it in the pod
             words = [f"study.worker={worker}", *words]
         if job == "infer":
-            words = [f"shard.index={worker}", "shard.count=1", *words]
+            words = [f"worker.index={worker}", "worker.count=1", *words]
         verb = job.partition("-")[0]
         assert command == ["python", "-m", f"my_ml_project.{verb}", *words]
         assert (project / "src" / "my_ml_project" / f"{verb}.py").exists()
@@ -167,7 +167,7 @@ def test_workers_share_a_job(render: Render, orchestrator: str, job: str, settin
     assert not verdict["faults"]
     assert verdict["asks"].get("workers", 3) == 3
     if job == "infer":
-        assert "shard.count=3" in verdict["asks"]["command"]
+        assert "worker.count=3" in verdict["asks"]["command"]
     for wrong in ("0", "three", ""):
         refused = submit(project, job, "--dry-run", **{setting: wrong})
         assert refused.returncode == 1

@@ -11,12 +11,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots, storage
+from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots, reader, storage
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
 from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.predictor import Loaded
 from {{ cookiecutter.src_package_name }}.prepare import prepare
+from {{ cookiecutter.src_package_name }}.reader import REASON
 from {{ cookiecutter.src_package_name }}.tracking import Tracker
 from {{ cookiecutter.src_package_name }}.train import Outcome, train
 from {{ cookiecutter.src_package_name }}.versions import Versions
@@ -90,13 +91,16 @@ def retrain(*overrides: str) -> Outcome:
 
 def raw_files(folder: Path) -> list[Path]:
     """Find the raw files below a project's folder: one, or those of a folder."""
-    found = storage.files(folder / "data" / str(configure("prepare").data.raw), data.SUFFIXES)
-    return [storage.fetch(file) for file in found]
+    found = storage.files(folder / "data" / str(configure("prepare").data.raw))
+    return [storage.fetch(file) for file in found.values()]
 
 
 def as_text(*files: Path) -> pl.DataFrame:
     """Read files as a CSV file has them: every cell is text."""
-    return pl.concat([data.scan(file, []).collect().cast(pl.String) for file in files], how="diagonal")
+    written = reader.dialect(configure("prepare", "data.missing=[]").data)
+    shards = [(file, shard) for file in files for shard in reader.shards(file, written, 10**9)]
+    tables = [batch for file, shard in shards for batch in reader.batches(file, written, shard)]
+    return pl.concat([table.drop(REASON, strict=False).cast(pl.String) for table in tables], how="diagonal")
 
 
 def rewrite(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
@@ -106,7 +110,7 @@ def rewrite(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.
     for other in others:
         other.unlink()
     if file.suffix == ".csv":
-        table.write_csv(file)
+        table.write_csv(file, separator=configure("prepare").data.csv.delimiter)
     else:  # where no text is no value, too
         table.with_columns(pl.col(pl.String).replace("", None)).write_parquet(file)
     return table

@@ -6,21 +6,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import data
+from {{ cookiecutter.src_package_name }} import data, reader
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE, EXAMPLE_ROW, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
+from {{ cookiecutter.src_package_name }}.reader import Dialect
 from {{ cookiecutter.src_package_name }}.schema import Example, Row
 
 from .conftest import a_number, as_text, raw_files, spoil
 from .other import Other, declare
 
-MISSING = ["", "NA"]
+
+def read(file: Path) -> pl.DataFrame:
+    written = Dialect(missing=("", "NA"))
+    (shard,) = reader.shards(file, written, 10**6)
+    return pl.concat(reader.batches(file, written, shard))
 
 
 @pytest.fixture
 def raw(folder: Path) -> pl.DataFrame:
     as_text(*raw_files(folder)).write_csv(folder / "raw.csv")
-    return data.scan(folder / "raw.csv", MISSING).collect()
+    return read(folder / "raw.csv")
 
 
 def test_good_rows_come_back_with_the_types_of_the_schema(raw: pl.DataFrame) -> None:
@@ -51,25 +56,9 @@ def test_a_row_without_a_target_is_good_where_none_is_asked_for() -> None:
     assert good.to_dicts() == [EXAMPLE_ROW.model_dump(by_alias=True)]
 
 
-@pytest.mark.parametrize("suffix", data.SUFFIXES)
-@pytest.mark.parametrize(("size", "start"), [(1, 0), (3, 0), (3, 4), (10, 0), (100, 9), (3, 10)])
-def test_batches_are_the_file_in_pieces(tmp_path: Path, suffix: str, size: int, start: int) -> None:
-    table = pl.DataFrame({"number": [str(number) for number in range(10)]})
-    file = tmp_path / f"table{suffix}"
-    (table.write_csv if suffix == ".csv" else table.write_parquet)(file)
-    found = list(data.batches(file, MISSING, size, start))
-    assert all(len(batch) == size for batch in found[:-1])
-    assert [value for batch in found for value in batch["number"]] == table["number"].to_list()[start:]
-
-
-def test_nan_in_parquet_is_a_missing_value(tmp_path: Path) -> None:
-    pl.DataFrame({"number": [1.0, float("nan")]}).write_parquet(tmp_path / "table.parquet")
-    assert data.scan(tmp_path / "table.parquet", MISSING).collect()["number"].to_list() == [1.0, None]
-
-
 def test_a_missing_column_is_named(folder: Path) -> None:
     with pytest.raises(Problem, match="no column 'colour'"):
-        data.require(["colour"], raw_files(folder)[0], MISSING)
+        data.require(["colour"], ["size"], "raw.csv")
 
 
 def test_targets_are_what_a_model_can_learn(tables: dict[str, pl.DataFrame]) -> None:
@@ -108,7 +97,7 @@ def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Other:
 
 def checked(other: Other, text: str = CSV) -> Any:
     (other.folder / "raw.csv").write_text(text, encoding="utf-8")
-    table = other.data.scan(other.folder / "raw.csv", MISSING).collect()
+    table = read(other.folder / "raw.csv")
     return other.data.check(table, other.schema.Example, "raw.csv")
 
 

@@ -1,4 +1,3 @@
-from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -6,10 +5,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from {{ cookiecutter.src_package_name }} import infer as module
+from {{ cookiecutter.src_package_name }} import predictions
 from {{ cookiecutter.src_package_name }}.cli import start
 from {{ cookiecutter.src_package_name }}.columns import EXAMPLE, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.infer import State, infer
+from {{ cookiecutter.src_package_name }}.infer import Outcome, Worker, infer
 from {{ cookiecutter.src_package_name }}.predictor import Loaded, Predictor
 
 from .conftest import a_number, configure
@@ -36,39 +36,48 @@ def inbox(folder: Path) -> Path:
     return fill(folder / "data/inbox")
 
 
-def score(predictor: Predictor, *overrides: str, model: str = "name/1") -> list[tuple[str, State, bool]]:
-    return list(infer(configure("infer", *overrides), predictor, model))
+SMALL = "shard_bytes=100"  # two or three rows of the inbox
 
 
-def predictions(folder: Path, name: str = "ten.csv") -> pl.DataFrame:
-    return pl.read_parquet(folder / "data/predictions" / name / "part-*.parquet")
+def score(predictor: Predictor, *overrides: str, version: str = "1") -> list[Outcome]:
+    return list(infer(Worker(configure("infer", *overrides), predictor, f"name/{version}", version)))
+
+
+def scored(folder: Path, name: str = "ten.csv", version: str = "1") -> pl.DataFrame:
+    return predictions.read(folder / "data/predictions" / name / version)
 
 
 def test_every_row_is_scored_and_keeps_its_name(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    score(predictor, "batch_rows=4")
-    scored = predictions(folder)
-    assert scored[ID].to_list() == [f"row {number}" for number in range(10)]
-    assert scored["model"].unique().to_list() == ["name/1"]
-    assert scored["prediction"].null_count() == 0
-    assert any(name.startswith("probability_") for name in scored.columns) is (TASK == "classification")
+    score(predictor, SMALL)
+    table = scored(folder)
+    assert table[ID].to_list() == [f"row {number}" for number in range(10)]
+    assert table["model"].unique().to_list() == ["name/1"]
+    assert table["prediction"].null_count() == 0
+    assert any(name.startswith("probability_") for name in table.columns) is (TASK == "classification")
 
 
-def test_the_size_of_batches_changes_nothing(folder: Path, inbox: Path, predictor: Predictor) -> None:
+def test_the_size_of_shards_changes_nothing(folder: Path, inbox: Path, predictor: Predictor) -> None:
     score(predictor)
-    whole = predictions(folder)
-    score(predictor, "batch_rows=3")
-    assert_frame_equal(predictions(folder), whole)
+    whole = scored(folder)
+    score(predictor, SMALL)
+    assert_frame_equal(scored(folder), whole)
+    assert len(list((folder / "data/predictions/ten.csv/1").glob("part-*.parquet"))) > 2
+
+
+def spoil(inbox: Path, row: int) -> None:
+    """Put a text where a number belongs."""
+    lines = (inbox / "ten.csv").read_text().splitlines()
+    cells = lines[row].split(",")
+    cells[lines[0].split(",").index(a_number())] = "much"
+    (inbox / "ten.csv").write_text("\n".join([*lines[:row], ",".join(cells), *lines[row + 1 :]]))
 
 
 def test_bad_rows_are_set_aside_with_reasons(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    text = (inbox / "ten.csv").read_text().splitlines()
-    column = text[0].split(",").index(a_number())
-    cells = text[7].split(",")
-    cells[column] = "much"
-    (inbox / "ten.csv").write_text("\n".join([*text[:7], ",".join(cells), *text[8:]]))
-    [(_, state, _)] = score(predictor, "batch_rows=3")
-    rejected = pl.read_csv(folder / "data/predictions/ten.csv/rejected-000002.csv")
-    assert (state.rows, state.rejected, len(predictions(folder))) == (10, 1, 9)
+    spoil(inbox, 7)
+    [outcome] = score(predictor, SMALL)
+    rejected = pl.read_csv(folder / "data/predictions/ten.csv/1/rejected.csv")
+    assert outcome.state
+    assert (outcome.state.rows, outcome.state.rejected, len(scored(folder))) == (10, 1, 9)
     assert rejected.select("row", "column").rows() == [(7, a_number())]
 
 
@@ -85,21 +94,45 @@ def test_a_stopped_run_goes_on_where_it_stopped(
 
     monkeypatch.setattr(module, "_predict", count)
     with pytest.raises(KeyboardInterrupt):
-        score(predictor, "batch_rows=2")
-    score(predictor, "batch_rows=2")
-    assert len(calls) == 6  # two, the one that was stopped, and the three that were left
-    assert len(predictions(folder)) == 10
+        score(predictor, SMALL)
+    with pytest.raises(Problem, match="no complete predictions"):
+        scored(folder)
+    [outcome] = score(predictor, SMALL)
+    assert outcome.state
+    assert len(calls) == len(outcome.state.parts) + 1  # the one that was stopped
+    assert len(scored(folder)) == 10
+
+
+def worked(outcomes: list[Outcome]) -> list[bool]:
+    return [outcome.worked for outcome in outcomes]
 
 
 def test_what_is_done_is_not_done_again_unless_something_changed(
     folder: Path, inbox: Path, predictor: Predictor
 ) -> None:
-    assert [worked for _, _, worked in score(predictor)] == [True]
-    assert [worked for _, _, worked in score(predictor)] == [False]
-    assert [worked for _, _, worked in score(predictor, model="name/2")] == [True]
+    assert worked(score(predictor)) == [True]
+    assert worked(score(predictor)) == [False]
+    assert worked(score(predictor, version="2")) == [True]
     pl.DataFrame([EXAMPLE]).write_csv(inbox / "ten.csv")
-    assert [worked for _, _, worked in score(predictor, model="name/2")] == [True]
-    assert len(predictions(folder)) == 1
+    assert worked(score(predictor, version="2")) == [True]
+    assert (len(scored(folder, version="1")), len(scored(folder, version="2"))) == (10, 1)
+
+
+def test_parts_that_are_gone_are_made_again(folder: Path, inbox: Path, predictor: Predictor) -> None:
+    score(predictor, SMALL)
+    folder = folder / "data/predictions/ten.csv/1"
+    (folder / "part-000001.parquet").unlink()
+    (folder / "part-000002.parquet").write_bytes(b"PAR1")
+    assert worked(score(predictor, SMALL)) == [True]
+    assert len(scored(folder)) == 10
+
+
+def test_predictions_that_were_changed_are_refused(folder: Path, inbox: Path, predictor: Predictor) -> None:
+    score(predictor)
+    file = folder / "data/predictions/ten.csv/1/part-000000.parquet"
+    file.write_bytes(file.read_bytes()[:-9] + bytes(9))
+    with pytest.raises(Problem, match="is not what infer wrote"):
+        scored(folder)
 
 
 def test_csv_and_parquet_score_alike(folder: Path, inbox: Path, predictor: Predictor) -> None:
@@ -107,49 +140,55 @@ def test_csv_and_parquet_score_alike(folder: Path, inbox: Path, predictor: Predi
     rows.write_csv(inbox / "a.csv")
     rows.write_parquet(inbox / "b.parquet")
     score(predictor)
-    assert predictions(folder, "a.csv").equals(predictions(folder, "b.parquet"))
+    assert scored(folder, "a.csv").equals(scored(folder, "b.parquet"))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_every_file_falls_to_one_shard(count: int) -> None:
-    names = [f"part-{number}.csv" for number in range(1000)]
-    sizes = Counter(module._shard(name, count) for name in names)
-    assert sorted(sizes) == list(range(count))
-    assert min(sizes.values()) > 0.8 * len(names) / count
-
-
-def test_shards_share_the_inbox(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    for number in range(8):
-        (inbox / f"{number}.csv").write_text((inbox / "ten.csv").read_text())
-    first = score(predictor, "shard.count=2", "shard.index=0")
-    pl.DataFrame([EXAMPLE]).write_csv(inbox / "late.csv")
-    second = score(predictor, "shard.count=2", "shard.index=1")
-    assert 0 < len(first) < 9
-    again = score(predictor, "shard.count=2", "shard.index=0")
-    assert {name for name, _, worked in first + second + again if worked} == {file.name for file in inbox.iterdir()}
-    assert sum(worked for _, _, worked in first + second + again) == 10
+@pytest.mark.parametrize("stopped", [False, True])
+def test_workers_share_the_shards_of_a_file(stopped: bool, folder: Path, inbox: Path, predictor: Predictor) -> None:
+    spoil(inbox, 10)
+    score(predictor, SMALL, version="whole")
+    [first] = score(predictor, SMALL, "worker.count=2", "worker.index=0")
+    assert (first.state, first.worked) == (None, True)
+    with pytest.raises(Problem, match="no complete predictions"):
+        scored(folder)
+    if stopped:  # and is started again
+        [first] = score(predictor, SMALL, "worker.count=2", "worker.index=0")
+        assert (first.state, first.worked) == (None, False)
+    [second] = score(predictor, SMALL, "worker.count=2", "worker.index=1")
+    assert second.state
+    assert (second.state.rows, second.state.rejected) == (10, 1)
+    assert_frame_equal(scored(folder).drop("model"), scored(folder, version="whole").drop("model"))
+    rejected = pl.read_csv(folder / "data/predictions/ten.csv/1/rejected.csv")
+    assert rejected["row"].to_list() == [10]
 
 
 @pytest.mark.parametrize(("count", "index"), [("2", "2"), ("2", "-1"), ("0", "0"), ("2", "one"), ("1.5", "0")])
-def test_a_shard_that_does_not_exist_is_a_problem(
+def test_a_worker_that_does_not_exist_is_a_problem(
     folder: Path, inbox: Path, predictor: Predictor, count: str, index: str
 ) -> None:
-    with pytest.raises(Problem, match=rf"shard.count={count} shard.index={index}"):
-        score(predictor, f"shard.count={count}", f"shard.index={index}")
-
-
-def test_a_shard_without_files_says_so(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fill(trained / "data/inbox")
-    idle = 1 - module._shard("ten.csv", 2)
-    monkeypatch.setattr("sys.argv", ["infer", "shard.count=2", f"shard.index={idle}"])
-    with pytest.raises(SystemExit):
-        start("infer")
-    assert f"nothing to do: no file of the inbox falls to shard {idle} of 2" in capsys.readouterr().out
+    with pytest.raises(Problem, match=rf"worker.count={count} worker.index={index}"):
+        score(predictor, f"worker.count={count}", f"worker.index={index}")
 
 
 def test_a_missing_column_is_named(folder: Path, inbox: Path, predictor: Predictor) -> None:
     pl.DataFrame([EXAMPLE]).drop(a_number()).write_csv(inbox / "ten.csv")
-    with pytest.raises(Problem, match=rf"no column '{a_number()}'"):
-        score(predictor)
+    [outcome] = score(predictor)
+    assert f"no column '{a_number()}'" in outcome.refused
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox = fill(trained / "data/inbox")
+    (inbox / "cut.parquet").write_bytes(b"PAR1 and no end")
+    (inbox / "empty.csv").touch()
+    monkeypatch.setattr("sys.argv", ["infer"])
+    with pytest.raises(SystemExit, match=r"1 of 3 files could not be scored: cut\.parquet; the others are"):
+        start("infer")
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(" by ")[0] for line in told] == [
+        "cut.parquet: not scored: cut.parquet is cut: it has no end as Parquet files have it; copy it again",
+        "empty.csv: 0 rows scored",
+        "ten.csv: 10 rows scored",
+    ]
+    assert "is cut" in (trained / "data/predictions/cut.parquet/refused.txt").read_text()

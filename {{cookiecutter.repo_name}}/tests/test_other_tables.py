@@ -103,7 +103,7 @@ class Project:
         inbox.mkdir(exist_ok=True)
         rows.write_csv(inbox / "new.csv")
         list(self.other.infer.infer(self.config("infer"), self.champion().predictor, "model/1"))
-        return pl.read_parquet(self.other.folder / "predictions" / "new.csv" / "part-*.parquet")
+        return pl.read_parquet(self.other.folder / "predictions" / "new.csv" / "*" / "part-*.parquet")
 
     def _tracker(self) -> Any:
         config = self.config("train").tracking

@@ -22,7 +22,7 @@ def test_every_row_is_in_one_table(folder: Path) -> None:
 
 def test_the_size_of_batches_changes_nothing(folder: Path) -> None:
     whole = prepare(configure("prepare"))
-    assert prepare(configure("prepare", "batch_rows=7")) == whole
+    assert prepare(configure("prepare", "shard_bytes=300")) == whole
 
 
 def test_another_seed_makes_other_tables(folder: Path) -> None:
@@ -35,7 +35,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(folder: Path) -> None:
     rewrite(folder, spoil(3, a_number(), "much"))
     rewrite(folder, spoil(9, TARGET, "no such thing"))
     with pytest.raises(Problem, match="2 bad row") as caught:
-        prepare(configure("prepare", "batch_rows=5"))
+        prepare(configure("prepare", "shard_bytes=300"))
     assert all(word in str(caught.value) for word in ("much", "no such thing", a_number(), TARGET))
     assert not (folder / "data/prepared").exists()
 
@@ -43,7 +43,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(folder: Path) -> None:
 def test_bad_rows_can_be_set_aside(folder: Path) -> None:
     rewrite(folder, spoil(3, a_number(), "much"))
     rewrite(folder, spoil(9, TARGET, "no such thing"))
-    manifest = prepare(configure("prepare", "bad_rows=quarantine", "batch_rows=5"))
+    manifest = prepare(configure("prepare", "bad_rows=quarantine", "shard_bytes=300"))
     quarantine = pl.read_csv(folder / "data/prepared" / manifest.version / "quarantine.csv")
     assert manifest.rejected == 2
     assert quarantine["row"].to_list() == [3, 9]
@@ -63,7 +63,7 @@ def test_a_failure_half_way_leaves_the_tables_before_it(folder: Path, monkeypatc
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(pl, "collect_all", fail)
+    monkeypatch.setattr(tables.Writer, "_write", fail)
     with pytest.raises(OSError, match="disk full"):
         prepare(configure("prepare", "seed=1"))
     manifest, _ = tables.read(folder / "data/prepared")
@@ -161,7 +161,7 @@ def test_a_row_that_the_rule_does_not_decide_on_is_told(folder: Path) -> None:
     rewrite(folder, spoil(3, a_number(), "much"))
     rewrite(folder, spoil(9, "row_id", ""))
     with pytest.raises(Problem, match=r"row 9: no value in row_id, by which rows are split; .* set data.split.by"):
-        prepare(configure("prepare", *NUMBERED, "bad_rows=quarantine", "batch_rows=5"))
+        prepare(configure("prepare", *NUMBERED, "bad_rows=quarantine", "shard_bytes=300"))
 
 
 def test_a_column_that_is_to_decide_must_be_there(folder: Path) -> None:
@@ -186,9 +186,9 @@ def test_files_can_be_a_split_of_their_own(folder: Path) -> None:
     first, second = len(whole) // 2, len(whole) * 3 // 4
     parts = {"train": whole[:first], "valid": whole[first:second], "test": whole[second:]}
     for name, table in parts.items():
-        table.write_csv(folder / f"data/{name}.csv")
-    setting = "data.split.files={train: train.csv, valid: valid.csv, test: test.csv}"
-    manifest = prepare(configure("prepare", *NUMBERED, setting, "batch_rows=30"))
+        table.write_csv(folder / f"data/raw/{name}.csv")
+    setting = "data.split.files={train: raw/train.csv, valid: raw/valid.csv, test: raw/test.csv}"
+    manifest = prepare(configure("prepare", *NUMBERED, setting, "shard_bytes=2000"))
     _, found = tables.read(folder / "data/prepared")
     assert {name: list(table["row_id"]) for name, table in found.items()} == {
         name: list(table["row_id"]) for name, table in parts.items()
@@ -218,7 +218,7 @@ def test_the_newest_rows_are_for_testing(
 ) -> None:
     other = declare(tmp_path, ROW, "y: float\nseen: Annotated[date, ASIDE]", monkeypatch)
     history(tmp_path)
-    config = other.config(f"data.split.time={time}", "batch_rows=50")
+    config = other.config(f"data.split.time={time}", "shard_bytes=2000")
     manifest = other.prepare.prepare(config)
     _, found = other.tables.read(tmp_path / "prepared")
     assert {name: len(table) for name, table in found.items()} == rows

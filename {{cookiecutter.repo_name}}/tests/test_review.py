@@ -168,7 +168,7 @@ def test_a_large_table_is_looked_at_in_part(tmp_path: Path, monkeypatch: pytest.
     other = declare(tmp_path, f"{X}\nunit: Annotated[str, Field(examples=['mm'])]", "y: bool", monkeypatch)
     monkeypatch.setattr(other.review, "LOOKED_AT", 500)
     noise(3000).with_columns(unit=pl.lit("mm")).write_csv(tmp_path / "raw.csv")
-    one, again = (other.prepare.prepare(other.config(f"batch_rows={size}")).notes for size in (1000, 77))
+    one, again = (other.prepare.prepare(other.config(f"shard_bytes={size}")).notes for size in (10**6, 3000))
     assert one == again
     assert "rows looked at" in one[0]
     assert 400 < int(one[0].split("all of ")[1].split()[0]) < 600

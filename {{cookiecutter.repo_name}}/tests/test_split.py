@@ -76,7 +76,7 @@ def test_no_row_moves_when_the_table_grows_or_comes_in_another_form(folder: Path
     prepare(configure("prepare", *settings))
     before = placed(folder)
     change(file)
-    prepare(configure("prepare", *settings, "batch_rows=37"))
+    prepare(configure("prepare", *settings, "shard_bytes=2000"))
     after = placed(folder)
     assert sum((before - after).values()) == 0
     assert change is appended or before == after

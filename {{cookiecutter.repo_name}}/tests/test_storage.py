@@ -33,13 +33,22 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
-def test_files_come_by_name_and_by_kind(tmp_path: Path) -> None:
-    for name in ("b.csv", "a.csv", "notes.txt"):
+def test_files_come_by_their_names_in_the_folder(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", "deep/er/c.csv", ".hidden", "_SUCCESS", "_notes/d.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert [path.name for path in storage.files(tmp_path, (".csv",))] == ["a.csv", "b.csv"]
-    assert storage.files(tmp_path / "notes.txt", (".csv",)) == [tmp_path / "notes.txt"]
+    assert list(storage.files(tmp_path)) == ["a.csv", "b.csv", "deep/er/c.csv"]
+    assert storage.files(tmp_path / "b.csv") == {"b.csv": tmp_path / "b.csv"}
 
 
 def test_a_folder_without_files_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=r"no folder with \.csv files"):
-        storage.files(tmp_path / "nowhere", (".csv",))
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        with pytest.raises(Problem, match="no folder with files in it"):
+            storage.files(tmp_path / name)
+
+
+def test_a_link_that_leads_nowhere_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(Problem, match=r"a\.csv is a link that leads nowhere"):
+        storage.files(tmp_path)

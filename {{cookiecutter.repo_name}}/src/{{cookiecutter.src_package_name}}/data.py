@@ -1,23 +1,22 @@
-"""Tables in memory: scan files in batches, check rows against the schema, give arrays. Nothing here writes."""
+"""Tables in memory: check rows against the schema, give arrays. Nothing here reads or writes."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from polars import selectors
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from . import checks
 from .columns import COLUMNS, EXTRA, TARGET, Column
 from .errors import Problem
 from .inputs import UNITS, Values
 from .kinds import Kind
+from .reader import REASON
 from .schema import Row
 
-SUFFIXES = (".csv", ".parquet")
 SPLITS = ("train", "valid", "test")
 
 # Polars' type for a column's; times are UTC without a zone.
@@ -41,41 +40,13 @@ class Fault(NamedTuple):
     rule: str
 
 
-def scan(file: Path, missing: Iterable[str]) -> pl.LazyFrame:
-    """Open a CSV or Parquet file without reading it.
-
-    A CSV file's cells stay text, for the schema to judge. In Parquet, NaN is how pandas says "no value".
-    """
-    if file.suffix == ".parquet":
-        return pl.scan_parquet(file).with_columns(selectors.float().fill_nan(None))
-    return pl.scan_csv(file, infer_schema=False, null_values=list(missing))
-
-
-def batches(file: Path, missing: Iterable[str], size: int, start: int = 0) -> Iterator[pl.DataFrame]:
-    """Read a table from row `start` on, `size` rows at a time."""
-    frames = scan(file, missing).slice(start).collect_batches(chunk_size=size, maintain_order=True, engine="streaming")
-    waiting: list[pl.DataFrame] = []
-    for frame in frames:
-        waiting.append(frame)
-        while sum(map(len, waiting)) >= size:
-            table = pl.concat(waiting)
-            yield table.head(size)
-            waiting = [table.slice(size)]
-    if rest := [frame for frame in waiting if len(frame)]:
-        yield pl.concat(rest)
-
-
 def require(
-    columns: Iterable[str],
-    file: Path,
-    missing: Iterable[str],
-    place: str = "the fields of Row and Example in schema.py",
+    columns: Iterable[str], found: Sequence[str], file: str, place: str = "the fields of Row and Example in schema.py"
 ) -> None:
     """Refuse a file that lacks one of the columns that a place names."""
-    found = scan(file, missing).collect_schema().names()
     if absent := [name for name in columns if name not in found]:
         raise Problem(
-            f"{file.name} has no column {', '.join(map(repr, absent))}; it has {', '.join(map(repr, found))}. "
+            f"{file} has no column {', '.join(map(repr, absent))}; it has {', '.join(map(repr, found))}. "
             f"Correct the file, or {place}."
         )
 
@@ -91,7 +62,7 @@ def check(
     """Part a table into rows that keep every rule of Row or Example, with its types, and rows that do not.
 
     Args:
-        table: Rows as they came; columns have the names that files have.
+        table: Rows as the reader gives them; columns have the names that files have.
         model: Row or Example.
         file: The file's name, for faults.
         start: How many rows of the file came before these.
@@ -101,20 +72,78 @@ def check(
         stay with the good rows untouched.
     """
     names = list(columns_of(model))
-    rows = [_counted(row, model) for row in table.select(names).to_dicts()]
+    reasons = table[REASON] if REASON in table.columns else pl.repeat(None, len(table), dtype=pl.String, eager=True)
+    values, sure = _compiled(table.select(names), model)
+    others = [table[name] for name in table.columns if name not in (*names, REASON)]
+    if reasons.null_count() == len(table) and sure.all():
+        return pl.DataFrame([*others, *values]), table.clear(), []
+    sure &= reasons.is_null()
+    doubtful = (~sure & reasons.is_null()).arg_true().to_numpy()
+    taken, late, faults = _by_row(table[doubtful].select(names), model)
+    faults = [fault._replace(file=file, row=start + int(doubtful[fault.row]) + 1) for fault in faults]
+    for place in reasons.is_not_null().arg_true():
+        line = table[place].drop(REASON).row(0)
+        faults.append(Fault(file, start + place + 1, "all", repr(line[0]), reasons[place]))
+    places = np.concatenate([sure.arg_true().to_numpy(), doubtful[taken]])
+    good = pl.concat([values.filter(sure), late])[np.argsort(places)]
+    keep = np.zeros(len(table), dtype=bool)
+    keep[places] = True
+    rejects = table.filter(~keep).drop(REASON, strict=False)
+    faults.sort(key=lambda fault: fault.row)
+    return pl.DataFrame([*(column.filter(keep) for column in others), *good]), rejects, faults
+
+
+def _compiled(table: pl.DataFrame, model: type[BaseModel]) -> tuple[pl.DataFrame, pl.Series]:
+    """Give columns their types, and say of which rows this is surely right."""
+    kinds = {name: TYPES[column.type] for name, column in columns_of(model).items()}
+    fields = checks.fields(model)
+    if fields is None:
+        return pl.DataFrame(schema=kinds).clear(len(table)), pl.repeat(value=False, n=len(table), eager=True)
+    rules = {name: checks.rule(fields[name], pl.col(name), table.schema[name]) for name in kinds}
+    compiled = {name: rule for name, rule in rules.items() if rule}
+    found = table.select(
+        *(rule.value.cast(kinds[name], strict=False).alias(name) for name, rule in compiled.items()),
+        pl.all_horizontal(pl.lit(value=True), *(rule.sure for rule in compiled.values())).alias(REASON),
+    )
+    sure = found[REASON]
+    columns = {name: found[name] for name in compiled}
+    for name in kinds.keys() - compiled.keys():
+        columns[name], right = checks.values(fields[name], table[name], kinds[name])
+        sure &= right
+    return pl.DataFrame([columns[name] for name in kinds]), sure
+
+
+def _by_row(table: pl.DataFrame, model: type[BaseModel]) -> tuple[list[int], pl.DataFrame, list[Fault]]:
+    """Let Pydantic look at whole rows: the places of those that it takes, these with their types, and the faults."""
+    rows = [_counted(row, model) for row in table.to_dicts()]
     adapter = TypeAdapter(list[model])  # type: ignore[valid-type]
+    places = list(range(len(rows)))
     faults: list[Fault] = []
     try:
         valid = adapter.validate_python(rows)
     except ValidationError as error:
-        faults = [_fault(detail, rows, file, start) for detail in error.errors(include_url=False)]
-        bad = {fault.row - start - 1 for fault in faults}
-        valid = adapter.validate_python([row for number, row in enumerate(rows) if number not in bad])
-    keep = np.ones(len(table), dtype=bool)
-    keep[[fault.row - start - 1 for fault in faults]] = False
-    others = [name for name in table.columns if name not in names]
-    good = pl.concat([table.filter(keep).select(others), frame(valid, model)], how="horizontal")
-    return good, table.filter(~keep), faults
+        faults = [_fault(detail, rows) for detail in error.errors(include_url=False)]
+        bad = {fault.row for fault in faults}
+        places = [place for place in places if place not in bad]
+        valid = adapter.validate_python([rows[place] for place in places])
+    large = [
+        Fault("", place, name, repr(value), "a whole number beyond 64 bits; declare the column as float")
+        for place, row in zip(places, valid, strict=True)
+        for name, column in columns_of(model).items()
+        if checks.too_large(value := getattr(row, column.field))
+    ]
+    bad = {fault.row for fault in large}
+    good = {place: row for place, row in zip(places, valid, strict=True) if place not in bad}
+    return list(good), frame(list(good.values()), model), faults + large
+
+
+def by_value(model: type[BaseModel]) -> list[str]:
+    """Name the columns whose rules are not compiled, all if its rows are looked at as a whole: their check is slow."""
+    fields = checks.fields(model)
+    if fields is None:
+        return ["all"]
+    text = pl.String()
+    return [name for name in columns_of(model) if checks.rule(fields[name], pl.col(name), text) is None]
 
 
 def _counted(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -139,17 +168,20 @@ def _counts(model: type[BaseModel]) -> list[str]:
 
 def frame(rows: list[Any], model: type[BaseModel]) -> pl.DataFrame:
     """Gather checked rows in a table whose column types follow the model's fields; Polars puts times into UTC."""
-    records = [row.model_dump(by_alias=True) for row in rows]
-    types = {name: TYPES[column.type] for name, column in columns_of(model).items()}
-    return pl.DataFrame(records, schema=types, orient="row")
+    known = columns_of(model)
+    return pl.DataFrame(
+        {name: [getattr(row, column.field) for row in rows] for name, column in known.items()},
+        schema={name: TYPES[column.type] for name, column in known.items()},
+    )
 
 
-def _fault(detail: Any, rows: list[dict[str, Any]], file: str, start: int) -> Fault:
-    number, *path = detail["loc"]
+def _fault(detail: Any, rows: list[dict[str, Any]]) -> Fault:
+    """Put one of Pydantic's faults; `row` is a place among the rows, from 0."""
+    place, *path = detail["loc"]
     if not path:  # a rule about several columns at once
-        return Fault(file, start + number + 1, "all", repr(rows[number]), detail["msg"])
+        return Fault("", place, "all", repr(rows[place]), detail["msg"])
     column = str(path[0])
-    return Fault(file, start + number + 1, column, repr(rows[number].get(column)), detail["msg"])
+    return Fault("", place, column, repr(rows[place].get(column)), detail["msg"])
 
 
 def columns(table: pl.DataFrame) -> dict[str, Values]:

@@ -1,7 +1,7 @@
-"""Score the inbox with the champion: files in, predictions out, with memory for one batch at a time.
+"""Score the inbox with the champion: files in, predictions out, with memory for one shard at a time.
 
-Predictions lie in a folder for each file, in parts of one batch each. A part appears whole, so a run that was
-interrupted goes on with the first part that is missing. Where the inbox is large, workers share its files out by name.
+Workers share out the shards of every file. A file that cannot be read is named, with the reason, and the others are
+scored.
 """
 
 from .cli import start
@@ -11,118 +11,130 @@ if __name__ == "__main__":  # before the imports below: --help, or a wrong setti
 
 
 import hashlib
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from joblib import cpu_count
 from omegaconf import DictConfig
-from pydantic import BaseModel
 from tqdm import tqdm
 
-from . import data, storage
+from . import data, predictions, reader, storage
 from .columns import COLUMNS, label
-from .data import Fault
 from .errors import Problem
+from .predictions import Scored, Source, State
 from .predictor import Predictor, require_inputs
+from .reader import Dialect
 from .schema import Row
 from .tracking import Tracker
 from .versions import Versions
 
 
-class Source(BaseModel):
-    """What predictions are made from; if any of it changes, they are made anew."""
+@dataclass(frozen=True)
+class Worker:
+    """One of those that share the inbox, and what it scores with."""
 
-    sha256: str
+    config: DictConfig
+    predictor: Predictor
     model: str
-    batch_rows: int
+    version: str
+
+    def takes(self, number: int) -> bool:
+        """Say whether a shard falls to this worker."""
+        return number % int(self.config.worker.count) == int(self.config.worker.index)
 
 
-class State(BaseModel):
-    """How far the predictions for one file have come."""
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one file: its state once all workers are through with it, or why it cannot be scored."""
 
-    source: Source
-    rows: int = 0
-    rejected: int = 0
-    done: bool = False
+    file: str
+    state: State | None = None
+    worked: bool = False  # whether there was anything left to do
+    refused: str = ""
 
 
-def infer(config: DictConfig, predictor: Predictor, model: str) -> Iterator[tuple[str, State, bool]]:
-    """Score this worker's files of the inbox; yields each one's name, state, and whether there was anything left to do.
+def infer(worker: Worker) -> Iterator[Outcome]:
+    """Score this worker's share of each file of the inbox.
 
-    Raises Problem if the shard is not one of those that there are.
+    Raises:
+        Problem: If the worker is not one of those that there are.
     """
-    count, index = config.shard.count, config.shard.index
+    config = worker.config
+    count, index = config.worker.count, config.worker.index
     if not (isinstance(count, int) and isinstance(index, int) and 0 <= index < count):
-        raise Problem(f"shard.count={count} shard.index={index}: whole numbers, with an index from 0 to count - 1")
-    locate = partial(storage.locate, config.storage.root)
-    for item in storage.files(locate(config.data.inbox), data.SUFFIXES):
-        if _shard(item.name, count) != index:
-            continue
-        file = storage.fetch(item)
-        data.require(COLUMNS, file, config.data.missing)
-        folder = locate(config.data.predictions) / item.name
-        state = _resume(folder, Source(sha256=storage.digest(file), model=model, batch_rows=config.batch_rows))
-        if state.done:
-            yield item.name, state, False
+        raise Problem(f"worker.count={count} worker.index={index}: whole numbers, with an index from 0 to count - 1")
+    written = reader.dialect(config.data)
+    for name, item in storage.files(storage.locate(config.storage.root, config.data.inbox)).items():
+        folder = storage.locate(config.storage.root, config.data.predictions) / name
+        refusal = folder / "refused.txt"
+        try:
+            outcome = _file(name, storage.fetch(item), folder / worker.version, worker, written)
+        except Problem as problem:
+            outcome = Outcome(name, refused=str(problem))
+            with storage.publish(refusal) as draft:
+                draft.write_text(f"{problem}\n", encoding="utf-8")
         else:
-            yield item.name, _score(file, folder, state, predictor, config), True
+            refusal.unlink(missing_ok=True)
+        yield outcome
 
 
-def _shard(name: str, count: int) -> int:
-    """Deal a file to a worker by nothing but its name, so that it stays there whatever else the inbox holds."""
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % count
+def _file(name: str, file: Path, folder: storage.Location, worker: Worker, written: Dialect) -> Outcome:
+    """Score a worker's share of a file; whoever sees that all shards are done writes the state."""
+    found = reader.names(file, written, COLUMNS)
+    if found:  # a file without a header has no rows, either
+        data.require(COLUMNS, found, name)
+    size = worker.config.shard_bytes
+    shards = reader.shards(file, written, size) if found else []
+    settings = hashlib.sha256(f"{written} {worker.config.data.id} {size}".encode()).hexdigest()[:12]
+    source = Source(sha256=storage.digest(file), model=worker.model, settings=settings)
+    state = predictions.complete(folder)
+    if state and state.source == source:
+        return Outcome(name, state)
+    mine = [number for number in range(len(shards)) if worker.takes(number)]
+    left = [number for number in mine if predictions.recorded(folder, number, source) is None]
+    for number in tqdm(left, desc=name, unit=" shards", disable=None):
+        scored = _score(name, reader.batches(file, written, shards[number]), worker)
+        predictions.write(folder, number, source, scored)
+    parts = [predictions.recorded(folder, number, source) for number in range(len(shards))]
+    done = [part for part in parts if part]
+    if len(done) < len(shards):
+        return Outcome(name, worked=bool(left))
+    return Outcome(name, predictions.finish(folder, source, done), worked=True)
 
 
-def _resume(folder: storage.Location, source: Source) -> State:
-    """Read how far an earlier run came; start over if it was made from something else."""
-    file = folder / "state.json"
-    if file.exists():
-        state = State.model_validate_json(file.read_text())
-        if state.source == source:
-            return state
-        for old in [*folder.glob("part-*.parquet"), *folder.glob("rejected-*.csv")]:
-            old.unlink()
-    return _save(folder, State(source=source))
+def _score(name: str, batches: Iterable[pl.DataFrame], worker: Worker) -> Iterator[Scored]:
+    rows = 0
+    for batch in batches:
+        good, bad, faults = data.check(batch, Row, name, rows)
+        rows += len(batch)
+        yield Scored(_predict(good, worker) if len(good) else pl.DataFrame(), len(bad), faults)
 
 
-def _save(folder: storage.Location, state: State) -> State:
-    with storage.publish(folder / "state.json") as draft:
-        draft.write_text(state.model_dump_json(indent=2))
-    return state
-
-
-def _score(file: Path, folder: storage.Location, state: State, predictor: Predictor, config: DictConfig) -> State:
-    """Score one file from the first batch that has no part yet."""
-    total = data.scan(file, config.data.missing).select(pl.len()).collect().item()
-    with tqdm(total=total, initial=state.rows, desc=file.name, unit=" rows", unit_scale=True, disable=None) as bar:
-        for batch in data.batches(file, config.data.missing, config.batch_rows, state.rows):
-            number = f"{state.rows // config.batch_rows:06}"
-            good, bad, faults = data.check(batch, Row, file.name, state.rows)
-            with storage.publish(folder / f"part-{number}.parquet") as draft:
-                _predict(good, predictor, state.source.model, config.data.id).write_parquet(draft)
-            if faults:
-                with storage.publish(folder / f"rejected-{number}.csv") as draft:
-                    pl.DataFrame(faults, schema=Fault._fields, orient="row").write_csv(draft)
-            state.rows += len(batch)
-            state.rejected += len(bad)
-            _save(folder, state)
-            bar.update(len(batch))
-    state.done = True
-    return _save(folder, state)
-
-
-def _predict(table: pl.DataFrame, predictor: Predictor, model: str, id_column: str) -> pl.DataFrame:
+def _predict(table: pl.DataFrame, worker: Worker) -> pl.DataFrame:
     """Put predictions, probabilities and the model's name beside the rows' ids."""
-    predicted = predictor.predict(data.columns(table.select(list(COLUMNS))))  # a target in the inbox was not checked
-    ids = [table[id_column]] if id_column in table.columns else []
+    unique = worker.config.data.id
+    predicted = worker.predictor.predict(data.columns(table.select(list(COLUMNS))))  # a target here was not checked
+    ids = [table[unique]] if unique in table.columns else []
     scored = pl.DataFrame([*ids, pl.Series("prediction", predicted.values.tolist())])
     if predicted.probabilities is not None:
         names = [f"probability_{label(each)}" for each in predicted.classes or ()]
         scored = scored.hstack(pl.DataFrame(np.asarray(predicted.probabilities, np.float32), schema=names))
-    return scored.with_columns(pl.lit(model).alias("model"))
+    return scored.with_columns(pl.lit(worker.model).alias("model"))
+
+
+def told(outcome: Outcome, config: DictConfig) -> str:
+    """Say in a line what came of a file."""
+    if outcome.refused:
+        return f"{outcome.file}: not scored: {outcome.refused}"
+    if outcome.state is None:
+        share = f"worker {config.worker.index} of {config.worker.count}"
+        return f"{outcome.file}: the share of {share} is scored; other workers are not through with theirs"
+    done = "scored" if outcome.worked else "already scored"
+    scored = outcome.state.rows - outcome.state.rejected
+    return f"{outcome.file}: {scored} rows {done} by {outcome.state.source.model}, {outcome.state.rejected} set aside"
 
 
 def main(config: DictConfig) -> None:
@@ -131,10 +143,13 @@ def main(config: DictConfig) -> None:
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
     champion = versions.load(versions.address, config.threads or cpu_count(), list(config.export.trusted))
     require_inputs(champion.predictor.card, champion.image)
-    file = None
-    for file, state, worked in infer(config, champion.predictor, f"{champion.name}/{champion.version}"):
-        done = "scored" if worked else "already scored"
-        scored = state.rows - state.rejected
-        print(f"{file}: {scored} rows {done} by {state.source.model}, {state.rejected} set aside")
-    if file is None:
-        print(f"nothing to do: no file of the inbox falls to shard {config.shard.index} of {config.shard.count}")
+    version = str(champion.version)
+    worker = Worker(config, champion.predictor, f"{champion.name}/{version}", version)
+    refused, files = [], 0
+    for outcome in infer(worker):
+        print(told(outcome, config))
+        files += 1
+        if outcome.refused:
+            refused.append(outcome.file)
+    if refused:
+        raise Problem(f"{len(refused)} of {files} files could not be scored: {', '.join(refused)}; the others are")

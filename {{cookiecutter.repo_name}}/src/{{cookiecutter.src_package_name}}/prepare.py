@@ -7,36 +7,81 @@ if __name__ == "__main__":  # before the imports below: --help, or a wrong setti
 
 
 import hashlib
-import json
+import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
+from pyarrow import parquet
 from tqdm import tqdm
 
-from . import data, review, split, storage, tables
+from . import data, reader, review, split, storage, tables
 from .columns import COLUMNS, EXTRA, VERSION
 from .data import SPLITS, Fault
 from .errors import Problem
-from .review import Parts
+from .rejects import Rejects
 from .schema import Example
 from .split import Files, Hash, Rule, Time
 from .tables import Manifest, Part, describe
 
-SHOWN = 100  # faults printed at most; the quarantine file has them all
 SCHEMA = (*COLUMNS, *EXTRA)
+Good = Iterator[tuple[str | None, pl.DataFrame]]  # rows, and the split that they are for, if their file decides that
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A raw file on this disk, its columns, and the split that it is for, where data.split.files says so."""
+    """A raw file on this disk, its name and its columns, and the split that it is for, if data.split.files says so."""
 
+    name: str
     file: Path
+    stamp: tuple[int, ...]  # changes when the file does
     columns: list[str]
     split: str | None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Compute the SHA-256 of what is in it."""
+        return storage.digest(self.file)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What tables are to be made of: the settings, the raw files, the rule of the split, and the tables before."""
+
+    config: DictConfig
+    raw: list[Raw]
+    rule: Rule
+    before: Manifest | None
+    scratch: Path
+
+    @property
+    def version(self) -> str:
+        """Name the outcome after all that decides it, so that equal runs write equal files to the same place."""
+        settings = [VERSION, str(self.config.seed), str(self.config.data), str(self.rule)]
+        return hashlib.sha256("\n".join([*settings, *(source.sha256 for source in self.raw)]).encode()).hexdigest()[:12]
+
+    @property
+    def others(self) -> list[str]:
+        """Name the columns beside the schema's that are of use: the id, and what rows are split by, or were before."""
+        known = {name for source in self.raw for name in source.columns}
+        names = [self.config.data.id, *self.rule.columns, *(self.before.split.columns if self.before else [])]
+        return [name for name in dict.fromkeys(names) if name in known and name not in SCHEMA]
+
+
+@dataclass
+class Made:
+    """What came of the raw files: the rule, settled, and rows read, written and moved from where they were before."""
+
+    rule: Rule
+    read: dict[str, int] = field(default_factory=dict)
+    rows: Counter[str] = field(default_factory=Counter)
+    moved: Counter[tuple[str, str]] | None = field(default_factory=Counter)
 
 
 def prepare(config: DictConfig) -> Manifest:
@@ -50,29 +95,66 @@ def prepare(config: DictConfig) -> Manifest:
     if config.bad_rows not in ("fail", "quarantine"):
         raise Problem(f"bad_rows={config.bad_rows}: it is either fail or quarantine")
     raw = sources(config)
-    before = tables.earlier(storage.locate(config.storage.root, config.data.prepared))
+    folder = storage.locate(config.storage.root, config.data.prepared)
+    before = tables.earlier(folder)
     rule, notes = _kept(rule_for(config, raw), before)
-    with tempfile.TemporaryDirectory() as scratch:
-        others = [config.data.id, *rule.columns, *(before.split.columns if before else [])]
-        checked = _check(raw, config, rule, list(dict.fromkeys(others)), Path(scratch))
-        if checked.faults and config.bad_rows == "fail":
-            raise Problem(_report(checked.faults))
-        rule, parts = _parts(rule, checked, raw, config)
-        _require_rows(rule, parts)
+    with ExitStack() as stack:
+        order = Order(config, raw, rule, before, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        names = {name: f"{order.version}/{name}.parquet" for name in SPLITS}
+        drafts = {name: stack.enter_context(storage.publish(folder / place)) for name, place in names.items()}
+        rejects = Rejects(order.scratch / "quarantine.csv" if config.bad_rows == "quarantine" else None)
+        made = _make(order, drafts, rejects)
+        if rejects.rows and config.bad_rows == "fail":
+            raise Problem(_refusal(rejects))
+        _require_rows(made)
+        if rejects.quarantine and rejects.rows:
+            draft = stack.enter_context(storage.publish(folder / order.version / "quarantine.csv"))
+            shutil.copyfile(rejects.quarantine, draft)
+        parts = {name: pl.scan_parquet(draft, glob=False) for name, draft in drafts.items()}
+        splits = {name: describe(drafts[name], place, made.rows[name]) for name, place in names.items()}
+        classes = review.classes(parts)
+        groups = review.groups(made.rule, config.data.id, parts)
+        notes += _slow()
         if before:
-            notes += review.moves(before.split, rule, parts)
-        return _write(checked, config, rule, parts, notes)
+            notes += review.moves(before.split, made.rule, made.moved)
+        if config.review:
+            notes += review.review(parts, made.rows, classes, made.rule)
+    manifest = Manifest(
+        version=order.version,
+        schema_version=VERSION,
+        seed=config.seed,
+        raw=[Part(path=source.name, rows=made.read[source.name], sha256=source.sha256) for source in raw],
+        split=made.rule,
+        splits=splits,
+        classes=classes,
+        groups=groups,
+        notes=notes,
+        rejected=rejects.rows,
+    )
+    with storage.publish(folder / "manifest.json") as draft:
+        draft.write_text(manifest.model_dump_json(indent=2))
+    return manifest
 
 
 def sources(config: DictConfig) -> list[Raw]:
     """Find the raw files, and read the names of their columns."""
+    written = reader.dialect(config.data)
     places: dict[str | None, str] = dict(config.data.split.files or {None: config.data.raw})
     found = []
-    for name, place in places.items():
-        for item in storage.files(storage.locate(config.storage.root, place), data.SUFFIXES):
+    for split_name, place in places.items():
+        for name, item in storage.files(storage.locate(config.storage.root, place)).items():
             file = storage.fetch(item)
-            found.append(Raw(file, data.scan(file, config.data.missing).collect_schema().names(), name))
+            stamp = _stamp(file)
+            columns = reader.names(file, written, SCHEMA)
+            if not columns:
+                raise Problem(f"{name} is empty: not even a header is in it; take it away, or write it again")
+            found.append(Raw(name, file, stamp, columns, split_name))
     return found
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    state = file.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def rule_for(config: DictConfig, raw: list[Raw]) -> Rule:
@@ -82,13 +164,13 @@ def rule_for(config: DictConfig, raw: list[Raw]) -> Rule:
         Problem: If the settings contradict each other, or a file lacks a column of the schema or of the rule.
     """
     for source in raw:
-        data.require(SCHEMA, source.file, config.data.missing)
+        data.require(SCHEMA, source.columns, source.name)
     unique = config.data.id if any(config.data.id in source.columns for source in raw) else None
     settings = OmegaConf.to_container(config.data.split, resolve=True)
     assert isinstance(settings, dict)
     rule = split.rule({str(name): value for name, value in settings.items()}, config.seed, unique)
     for source in raw:
-        data.require(rule.columns, source.file, config.data.missing, "data.split in conf/data/table.yaml")
+        data.require(rule.columns, source.columns, source.name, "data.split in conf/data/table.yaml")
     return rule
 
 
@@ -106,42 +188,65 @@ def _kept(rule: Rule, before: Manifest | None) -> tuple[Rule, list[str]]:
     return rule.model_copy(update={"by": before.split.by}), [note]
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What came of the check: the files, every fault, the rows with faults as they came, and files of good rows.
+def _make(order: Order, drafts: dict[str, Path], rejects: Rejects) -> Made:
+    """Check every row, and write the good ones to the drafts, each to the one of its split."""
+    made = Made(order.rule)
+    good = _good(order, rejects, made.read)
+    with tables.writers(drafts) as writers:
+        if isinstance(order.rule, Time) and not order.rule.bounded:
+            made.rule, good = _settled(order.rule, good, order)
+        if isinstance(order.rule, Files):
+            made.rule = Files(test=sorted(source.sha256 for source in order.raw if source.split == "test"))
+        was = order.before.split if order.before and order.before.split != made.rule else None
+        kept = {order.config.data.id, *made.rule.columns, *SCHEMA}
+        for place, table in good:
+            for name, rows in _by_split(table, made.rule, place).items():
+                writers[name].add(rows.select([column for column in rows.columns if column in kept]))
+                made.rows[name] += len(rows)
+                if was:
+                    made.moved = split.moved(was, rows, name, made.moved)
+    return made
 
-    These are by split, or under "" as long as it is not known.
-    """
 
-    sources: list[Part] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    rejects: list[pl.DataFrame] = field(default_factory=list)
-    good: dict[str, list[Path]] = field(default_factory=dict)
-
-
-def _check(raw: list[Raw], config: DictConfig, rule: Rule, others: list[str], scratch: Path) -> Checked:
-    """Check every row; the good ones go to scratch, split as far as can be, with some columns beside the schema's."""
-    checked = Checked()
-    known = {name for source in raw for name in source.columns}
-    others = [name for name in others if name in known and name not in SCHEMA]
-    for source in raw:
-        start = 0
-        file = source.file.name
-        with tqdm(desc=f"checking {file}", unit=" rows", unit_scale=True, disable=None) as bar:
-            for batch in data.batches(source.file, config.data.missing, config.batch_rows):
-                good, bad, found = data.check(batch, Example, file, start)
+def _good(order: Order, rejects: Rejects, read: dict[str, int]) -> Good:
+    """Give the rows that keep every rule, in batches, each with the split that its file is for; note the others."""
+    written = reader.dialect(order.config.data)
+    others = order.others
+    for source in order.raw:
+        rows = 0
+        shards = reader.shards(source.file, written, order.config.shard_bytes)
+        for shard in tqdm(shards, desc=f"checking {source.name}", unit=" shards", disable=None):
+            for batch in reader.batches(source.file, written, shard):
+                good, bad, faults = data.check(batch, Example, source.name, rows)
+                rejects.add(bad, faults)
                 good = good.select(*_texts(others, good), *SCHEMA)
-                _require_place(good, rule, found, file, start)
-                for place, rows in _by_split(good, rule, source.split).items():
-                    files = checked.good.setdefault(place, [])
-                    files.append(scratch / f"{place}-{len(files):06}.parquet")
-                    rows.write_parquet(files[-1])
-                checked.faults.extend(found)
-                checked.rejects.append(bad)
-                start += len(batch)
-                bar.update(len(batch))
-        checked.sources.append(describe(source.file, file, start))
-    return checked
+                _require_place(good, order.rule, faults, source.name, rows)
+                yield source.split, good
+                rows += len(batch)
+        read[source.name] = rows
+        _require_whole(source, rows)
+
+
+def _require_whole(source: Raw, rows: int) -> None:
+    """Refuse a file without rows, and one that was replaced while it was read."""
+    if not rows:
+        raise Problem(f"{source.name} has no rows below its header: take it away, or write it again")
+    if _stamp(source.file) != source.stamp:
+        raise Problem(f"{source.name} was changed while it was read: run `make prepare` again")
+
+
+def _settled(rule: Time, good: Good, order: Order) -> tuple[Time, Good]:
+    """Find the bounds of the splits, which the shares of all rows decide; the rows wait in a file meanwhile."""
+    file = order.scratch / "rows.parquet"
+    with tables.writers({"": file}) as waiting:
+        for _, table in good:
+            waiting[""].add(table)
+    if not file.exists():
+        return rule, iter(())
+    times = pl.scan_parquet(file).select(rule.column).collect().to_series()
+    rule = rule.settled(times, order.config.data.split.valid, order.config.data.split.test)
+    again = (pl.DataFrame(pl.from_arrow(batch)) for batch in parquet.ParquetFile(file).iter_batches())
+    return rule, ((None, table) for table in again)
 
 
 def _texts(names: list[str], table: pl.DataFrame) -> list[pl.Expr]:
@@ -160,103 +265,35 @@ def _require_place(good: pl.DataFrame, rule: Rule, faults: list[Fault], file: st
         raise Problem(f"{file}, row {rows[place]}: {rule.refusal(good.row(place, named=True))}")
 
 
-def _report(faults: list[Fault]) -> str:
-    rows = len({(fault.file, fault.row) for fault in faults})
-    table = pl.DataFrame(faults[:SHOWN], schema=Fault._fields, orient="row")
-    with pl.Config(tbl_rows=-1, fmt_str_lengths=80, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-        text = str(table)
-    more = f"\nand {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+def _refusal(rejects: Rejects) -> str:
     return (
-        f"{rows} bad row(s), nothing written\n{text}{more}\nCorrect the file or the rules in schema.py, "
+        f"{rejects.rows} bad row(s), nothing written\n{rejects}\nCorrect the file or the rules in schema.py, "
         "or set such rows aside with bad_rows=quarantine."
     )
 
 
 def _by_split(good: pl.DataFrame, rule: Rule, place: str | None) -> dict[str, pl.DataFrame]:
-    """Part the rows of a batch; those of a file that is for one split as a whole, or whose split is not known, stay."""
-    if place or (isinstance(rule, Time) and not rule.bounded):
-        return {place or "": good}
+    """Part the rows of a batch by their splits; those of a file that is for one split lie there as a whole."""
+    if place:
+        return {place: good}
     labels = good.select(rule.labels(good.schema)).to_series()
     return {name: good.filter(labels == name) for name in SPLITS}
 
 
-def _parts(rule: Rule, checked: Checked, raw: list[Raw], config: DictConfig) -> tuple[Rule, Parts]:
-    """Give the rows of each split; what shares of time come to, and which files are for testing, goes into the rule."""
-    parts = {name: pl.scan_parquet(files) for name, files in checked.good.items()}
-    if isinstance(rule, Files):
-        tested = [part.sha256 for source, part in zip(raw, checked.sources, strict=True) if source.split == "test"]
-        return Files(test=sorted(tested)), parts
-    if isinstance(rule, Time) and "" in parts:
-        table = parts[""]
-        times = table.select(rule.column).collect().to_series()
-        if times.is_empty():
-            return rule, {}
-        rule = rule.settled(times, config.data.split.valid, config.data.split.test)
-        labels = rule.labels(table.collect_schema())
-        return rule, {name: table.filter(labels == name) for name in SPLITS}
-    return rule, parts
-
-
-def _count(part: pl.LazyFrame) -> int:
-    return int(part.select(pl.len()).collect().item())
-
-
-def _require_rows(rule: Rule, parts: Parts) -> None:
-    rows = {name: _count(parts[name]) if name in parts else 0 for name in SPLITS}
-    if missing := [name for name in SPLITS if not rows[name]]:
+def _require_rows(made: Made) -> None:
+    if missing := [name for name in SPLITS if not made.rows[name]]:
         raise Problem(
-            f"{sum(rows.values())} good row(s) are too few: none left for {', '.join(missing)} by {rule}; "
+            f"{made.rows.total()} good row(s) are too few: none left for {', '.join(missing)} by {made.rule}; "
             "add rows, or change data.split"
         )
 
 
-def _write(checked: Checked, config: DictConfig, rule: Rule, parts: Parts, notes: list[str]) -> Manifest:
-    """Write the three tables, the quarantine and, last, the manifest."""
-    folder = storage.locate(config.storage.root, config.data.prepared)
-    version = _version(config, rule, checked.sources)
-    columns = [name for name in parts["train"].collect_schema() if name in (config.data.id, *rule.columns, *SCHEMA)]
-    with ExitStack() as stack:
-        drafts = {name: stack.enter_context(storage.publish(folder / version / f"{name}.parquet")) for name in SPLITS}
-        sinks = [parts[name].select(columns).sink_parquet(draft, lazy=True) for name, draft in drafts.items()]
-        pl.collect_all(sinks, engine="streaming")
-        if checked.faults:
-            _quarantine(stack.enter_context(storage.publish(folder / version / "quarantine.csv")), checked)
-        written = {name: pl.scan_parquet(draft) for name, draft in drafts.items()}
-        rows = {name: _count(part) for name, part in written.items()}
-        splits = {name: describe(drafts[name], f"{version}/{name}.parquet", rows[name]) for name in SPLITS}
-        classes = review.classes(written)
-        groups = review.groups(rule, config.data.id, written)
-        notes = [*notes, *review.review(written, rows, classes, rule)]
-    manifest = Manifest(
-        version=version,
-        schema_version=VERSION,
-        seed=config.seed,
-        raw=checked.sources,
-        split=rule,
-        splits=splits,
-        classes=classes,
-        groups=groups,
-        notes=notes,
-        rejected=sum(map(len, checked.rejects)),
-    )
-    with storage.publish(folder / "manifest.json") as draft:
-        draft.write_text(manifest.model_dump_json(indent=2))
-    return manifest
-
-
-def _quarantine(file: Path, checked: Checked) -> None:
-    """Write a line for each fault, with the whole row that it is in."""
-    rows = iter(row for table in checked.rejects for row in table.iter_rows(named=True))
-    places = dict.fromkeys((fault.file, fault.row) for fault in checked.faults)
-    records = {place: json.dumps(next(rows), default=str) for place in places}
-    lines = [(*fault, records[fault.file, fault.row]) for fault in checked.faults]
-    pl.DataFrame(lines, schema=[*Fault._fields, "record"], orient="row").write_csv(file)
-
-
-def _version(config: DictConfig, rule: Rule, sources: list[Part]) -> str:
-    """Name the outcome after all that decides it, so that equal runs write equal files to the same place."""
-    parts = [VERSION, str(config.seed), str(config.data), str(rule), *(part.sha256 for part in sources)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+def _slow() -> list[str]:
+    """Say which columns take long to check, and why."""
+    names = data.by_value(Example)
+    if not names:
+        return []
+    return [f"{', '.join(names)} is checked value by value, since a rule of schema.py has no form for whole columns"]
 
 
 def main(config: DictConfig) -> None:

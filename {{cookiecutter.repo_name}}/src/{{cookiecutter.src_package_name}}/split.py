@@ -3,6 +3,7 @@
 So a row stays where it is when data grow, come in another order or in other files, and equal rows stay together.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -360,21 +361,21 @@ def _moment(bound: str | None, kind: Any) -> Any:
     return plain(TypeAdapter(kind.to_python()).validate_python(bound))
 
 
-def moved(before: Rule, parts: Mapping[str, pl.LazyFrame]) -> dict[tuple[str, str], int] | None:
-    """Count the rows that would lie elsewhere under another rule, by the split that they would be in and are in.
+def moved(
+    before: Rule, rows: pl.DataFrame, place: str, counts: Counter[tuple[str, str]] | None
+) -> Counter[tuple[str, str]] | None:
+    """Count rows that would lie elsewhere under another rule, by the split that they would be in and are in.
 
     Args:
         before: The other rule.
-        parts: The rows of each split.
+        rows: Rows of one split.
+        place: The split that they are in.
+        counts: What was counted so far.
 
     Returns:
         The counts, or None where the other rule cannot be followed in these tables.
     """
-    types = parts["train"].collect_schema()
-    if isinstance(before, Files) or not set(before.columns) <= set(types):
+    if counts is None or isinstance(before, Files) or not set(before.columns) <= set(rows.columns):
         return None
-    counts: dict[tuple[str, str], int] = {}
-    for name, part in parts.items():
-        found = part.select(before.labels(types).alias("was")).group_by("was").len().collect()
-        counts |= {(was or "none", name): count for was, count in found.iter_rows() if was != name}
-    return counts
+    found = rows.select(before.labels(rows.schema).alias("was")).group_by("was").len()
+    return counts + Counter({(was or "none", place): count for was, count in found.iter_rows() if was != place})

@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -52,14 +52,30 @@ def _open(address: str) -> Location:
     return path
 
 
-def files(location: Location, suffixes: tuple[str, ...]) -> list[Location]:
-    """List a file, or the files of a folder that end in one of the suffixes, sorted by name."""
-    if location.is_file():
-        return [location]
-    found = [item for item in location.iterdir() if item.suffix in suffixes] if location.is_dir() else []
+def files(location: Location) -> dict[str, Location]:
+    """List a file, or all files below a folder, by their names in it, in order.
+
+    Names that begin with a dot or an underscore are passed over: other tools keep their own notes in such files.
+
+    Raises:
+        Problem: If there are none, or a link leads nowhere.
+    """
+    found = {location.name: location} if location.is_file() else dict(_below(location, "")) if location.is_dir() else {}
     if not found:
-        raise Problem(f"{location}: no such file, and no folder with {' or '.join(suffixes)} files in it")
-    return sorted(found, key=lambda item: item.name)
+        raise Problem(f"{location}: no such file, and no folder with files in it")
+    return dict(sorted(found.items()))
+
+
+def _below(folder: Location, place: str) -> Iterator[tuple[str, Location]]:
+    for item in folder.iterdir():
+        if item.name.startswith((".", "_")):
+            continue
+        if item.is_dir():
+            yield from _below(item, f"{place}{item.name}/")
+        elif item.is_file():
+            yield place + item.name, item
+        else:
+            raise Problem(f"{item} is a link that leads nowhere: correct it, or take it away")
 
 
 def fetch(location: Location) -> Path:
@@ -69,20 +85,29 @@ def fetch(location: Location) -> Path:
 
 @contextmanager
 def publish(location: Location) -> Iterator[Path]:
-    """Write a file that appears at its location whole, when the block ends, or not at all, when it fails."""
+    """Write a file that appears at its location whole, when the block ends, or not at all, when it fails.
+
+    If the block writes none, there is none, or the one that was there.
+    """
     if not isinstance(location, Path):
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder, location.name)
             yield draft
-            location.upload_from(draft, force_overwrite_to_cloud=True)
+            if draft.exists():
+                location.upload_from(draft, force_overwrite_to_cloud=True)
         return
+    new = [folder for folder in location.parents if not folder.exists()]
     location.parent.mkdir(parents=True, exist_ok=True)
     draft = location.with_name(f".{location.name}.{os.getpid()}")
     try:
         yield draft
-        draft.replace(location)
+        if draft.exists():
+            draft.replace(location)
     finally:
         draft.unlink(missing_ok=True)
+        for parent in new:
+            with suppress(OSError):  # it is not empty, as after a success
+                parent.rmdir()
 
 
 def digest(file: Path) -> str:

@@ -4,9 +4,12 @@ The manifest is written last and in one piece, so a reader sees the tables of on
 run before it.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import polars as pl
+from pyarrow import parquet
 from pydantic import BaseModel, ValidationError
 
 from . import storage
@@ -14,6 +17,8 @@ from .columns import VERSION
 from .data import SPLITS
 from .errors import Problem
 from .split import Rule
+
+ROW_GROUP = 100_000  # rows
 
 
 class Part(BaseModel):
@@ -70,3 +75,49 @@ def _table(folder: storage.Location, part: Part) -> pl.DataFrame:
 def describe(file: Path, path: str, rows: int) -> Part:
     """Describe a file that lies on this disk."""
     return Part(path=path, rows=rows, sha256=storage.digest(file))
+
+
+class Writer:
+    """A Parquet file that grows by tables of one form, and is the same whatever the sizes that they come in."""
+
+    def __init__(self, file: Path) -> None:
+        """Begin with the first rows: without any, no file is made."""
+        self.file = file
+        self.rows = 0
+        self._waiting: list[pl.DataFrame] = []
+        self._writer: parquet.ParquetWriter | None = None
+
+    def add(self, table: pl.DataFrame) -> None:
+        """Add rows."""
+        if not len(table):
+            return
+        self._waiting.append(table)
+        self.rows += len(table)
+        while sum(map(len, self._waiting)) >= ROW_GROUP:
+            whole = pl.concat(self._waiting)
+            self._write(whole[:ROW_GROUP])
+            self._waiting = [whole[ROW_GROUP:]]
+
+    def close(self) -> None:
+        """Write what waits, and end the file."""
+        if whole := [table for table in self._waiting if len(table)]:
+            self._write(pl.concat(whole))
+        self._waiting = []
+        if self._writer:
+            self._writer.close()
+
+    def _write(self, table: pl.DataFrame) -> None:
+        rows = table.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self.file, rows.schema, compression="lz4")
+        self._writer.write_table(rows)
+
+
+@contextmanager
+def writers(files: dict[str, Path]) -> Iterator[dict[str, Writer]]:
+    """Write several files; they are whole when the block ends."""
+    opened = {name: Writer(file) for name, file in files.items()}
+    with ExitStack() as stack:
+        for writer in opened.values():
+            stack.callback(writer.close)
+        yield opened

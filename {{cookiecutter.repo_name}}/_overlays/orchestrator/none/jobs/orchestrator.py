@@ -207,7 +207,7 @@ def _complete(job: dict[str, Any], request: Request) -> None:
     if request.job in ("tune", "infer"):
         job["spec"] |= {"completions": request.workers(), "parallelism": request.workers()}
     if request.job == "infer":
-        words.append(f"shard.count={request.workers()}")
+        words.append(f"worker.count={request.workers()}")
     words += [word.replace("$", "$$") for word in request.overrides]  # or Kubernetes would expand $(NAME)
 
 

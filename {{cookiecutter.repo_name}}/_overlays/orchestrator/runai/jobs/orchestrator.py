@@ -52,7 +52,7 @@ def compose(request: Request) -> list[dict[str, Any]]:
 def _words(job: str, worker: int, workers: int) -> list[str]:
     if job == "tune":
         return [f"study.worker={worker}"]
-    return [f"shard.index={worker}", f"shard.count={workers}"] if job == "infer" else []
+    return [f"worker.index={worker}", f"worker.count={workers}"] if job == "infer" else []
 
 
 def _complete(request: Request, words: list[str]) -> dict[str, Any]:
