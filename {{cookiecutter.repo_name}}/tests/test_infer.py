@@ -120,9 +120,9 @@ def test_what_is_done_is_not_done_again_unless_something_changed(
 
 def test_parts_that_are_gone_are_made_again(folder: Path, inbox: Path, predictor: Predictor) -> None:
     score(predictor, SMALL)
-    folder = folder / "data/predictions/ten.csv/1"
-    (folder / "part-000001.parquet").unlink()
-    (folder / "part-000002.parquet").write_bytes(b"PAR1")
+    parts = folder / "data/predictions/ten.csv/1"
+    (parts / "part-000001.parquet").unlink()
+    (parts / "part-000002.parquet").write_bytes(b"PAR1")
     assert worked(score(predictor, SMALL)) == [True]
     assert len(scored(folder)) == 10
 
