@@ -187,8 +187,8 @@ def _fault(detail: Any, rows: list[dict[str, Any]]) -> Fault:
 def columns(table: pl.DataFrame) -> dict[str, Values]:
     """Give the columns of a table that the schema knows, as inputs.tensors takes them.
 
-    Numbers and booleans are float64 arrays of shape (rows,), with NaN for a missing value; dates are datetime64[D] and
-    times datetime64[us], with NaT; other columns are lists, with None.
+    All are arrays of shape (rows,): numbers and booleans float64, with NaN for a missing value; dates datetime64[D] and
+    times datetime64[us], with NaT; others objects, which are texts, with "".
     """
     known = {**COLUMNS, **EXTRA}
     return {name: _values(table[name], known[name]) for name in table.columns if name in known}
@@ -199,7 +199,7 @@ def _values(series: pl.Series, column: Column) -> Values:
         return series.cast(pl.Float64).to_numpy()
     if column.kind in UNITS:
         return series.to_numpy().astype(f"datetime64[{UNITS[column.kind]}]")
-    return series.to_list()
+    return series.cast(pl.String).fill_null("").to_numpy()
 
 
 def target(table: pl.DataFrame) -> np.ndarray[Any, Any]:

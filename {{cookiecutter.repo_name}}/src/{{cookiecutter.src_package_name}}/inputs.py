@@ -62,6 +62,8 @@ def tensors(columns: Mapping[str, Values], names: Iterable[str] | None = None) -
 def _array(column: Column, values: Values) -> NDArray[Any]:
     """Make a column's array of shape (rows,), as functions in features.py take it."""
     if column.kind in (Kind.CATEGORY, Kind.TEXT):
+        if isinstance(values, np.ndarray):
+            return values
         return np.array(["" if value is None else str(value) for value in values], dtype=object)
     if column.kind in UNITS:
         values = values if isinstance(values, np.ndarray) else [plain(value) for value in values]
@@ -77,6 +79,8 @@ def _input(name: str, made: Input, arrays: Sequence[NDArray[Any]]) -> NDArray[An
             f"features.py: {name} gives an array of shape {values.shape} for columns of shape {arrays[0].shape}; "
             "return one value for each row"
         )
+    if made.make is _as_is and made.kind != Kind.NUMBER:
+        return values.reshape(-1, 1)
     if made.kind != Kind.NUMBER:
         texts = values.astype(object)
         if strangers := [value for value in texts if not isinstance(value, str)]:

@@ -34,7 +34,7 @@ def frame(inputs: Tensors) -> pd.DataFrame:
 
 def classes(truth: Array) -> list[Any] | None:
     """List the classes of a training target in their order; None for a regression."""
-    return np.unique(truth).tolist() if TASK == "classification" else None
+    return sorted(set(truth.tolist())) if TASK == "classification" else None
 
 
 def build(config: DictConfig, seed: int) -> Pipeline:
@@ -230,7 +230,8 @@ def _stopping(estimator: Any, rounds: int, inputs: Array, truth: Array) -> dict[
 
 def _coded(truth: Array, learnt: Array) -> Array:
     """Give classes as their places among those that are learnt, which is what every estimator takes."""
-    return np.searchsorted(np.unique(learnt), truth) if TASK == "classification" else truth
+    known = classes(learnt)
+    return truth if known is None else pd.Index(np.asarray(known, learnt.dtype)).get_indexer(pd.Index(truth))
 
 
 def outputs(pipeline: Pipeline, inputs: Tensors) -> Outputs:

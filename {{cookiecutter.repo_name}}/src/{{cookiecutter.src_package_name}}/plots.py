@@ -51,9 +51,11 @@ def quality(truth: Array, predicted: Predicted, measured: str) -> Figure:
     if TASK == "regression":
         figure = _scatter(truth, predicted)
     else:
-        labels = np.unique(np.concatenate([truth, predicted.values]))
-        counts = confusion_matrix(truth, predicted.values, labels=labels)
-        names = [label(value) for value in labels.tolist()]
+        labels = sorted({*truth.tolist(), *predicted.values.tolist()})
+        place = {value: number for number, value in enumerate(labels)}
+        codes = [[place[value] for value in values.tolist()] for values in (truth, predicted.values)]
+        counts = confusion_matrix(*codes, labels=range(len(labels)))
+        names = [label(value) for value in labels]
         figure = _matrix(counts, names) if len(names) <= FEW else _worst(counts, names)
     figure.suptitle(f"{TARGET} on the test split\n{measured}", fontsize=10)
     return figure
