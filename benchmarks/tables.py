@@ -1,0 +1,224 @@
+"""prepare and infer beside what people write by hand, on the sample's table made longer: processor time and memory.
+
+prepare stands beside scripts with pandas and with Polars that refuse the same rows, split by the same hash and write
+the same three files; infer beside the fitted pipeline, asked in memory. All are processes of their own, on one thread,
+and take turns. Figures are medians, with the least and the greatest; imports are in them.
+
+    python benchmarks/tables.py 1 10        # millions of rows
+"""
+
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+TURNS = 3
+SPLITS = ("train", "valid", "test")
+ABOVE = {"bill_length_mm": 200, "bill_depth_mm": 100, "flipper_length_mm": 500, "body_mass_g": 50_000}
+TEXTS = {"species": ["Adelie", "Chinstrap", "Gentoo"], "sex": ["female", "male"]}
+COLUMNS = ["id", "species", "island", *ABOVE, "sex"]
+SHARES = {"test": (0.0, 0.15), "valid": (0.15, 0.3), "train": (0.3, 1.0)}
+
+
+def longer(sample: Path, file: Path, rows: int) -> None:
+    """Draw rows of the sample, with ids of their own and measures a little changed."""
+    import numpy as np
+    import polars as pl
+
+    table = pl.read_csv(sample, null_values=["NA", ""])
+    random = np.random.default_rng(0)
+    with file.open("wb") as stream:
+        for start in range(0, rows, 500_000):
+            count = min(500_000, rows - start)
+            noise = {name: pl.Series(random.normal(0, 0.2, count).round(1)) for name in list(ABOVE)[:2]}
+            part = table[random.integers(0, len(table), count)].with_columns(
+                pl.Series("id", np.arange(start + 1, start + count + 1)),
+                *((pl.col(name) + change).round(1).alias(name) for name, change in noise.items()),
+            )
+            stream.write(part.write_csv(include_header=not start, null_value="NA").encode())
+
+
+def hashed(ids: Any) -> Any:
+    """Hash ids as the project does, and give them as shares of all hashes."""
+    import polars as pl
+    from polars_hash import NonCryptographicHashingNameSpace
+
+    table = pl.DataFrame({"id": ids})
+    return table.select(NonCryptographicHashingNameSpace(pl.col("id")).xxh3_64(seed=42)).to_series().to_numpy() / 2**64
+
+
+def with_pandas(raw: Path, out: Path) -> None:
+    """Prepare in chunks, as a careful script does."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    writers: dict[str, Any] = {}
+    texts = dict.fromkeys(["id", "species", "island", "sex"], str)
+    options = {"dtype": texts, "na_values": ["", "NA"], "keep_default_na": False, "usecols": COLUMNS}
+    for table in pd.read_csv(raw, chunksize=100_000, **options):
+        good = table.species.isin(TEXTS["species"]) & table.island.str.len().between(1, 40)
+        good &= table.sex.isna() | table.sex.isin(TEXTS["sex"])
+        for name, most in ABOVE.items():
+            good &= table[name].isna() | ((table[name] > 0) & (table[name] < most))
+        kept = table[good]
+        share = hashed(kept.id.to_numpy())
+        for name, (low, high) in SHARES.items():
+            part = pa.Table.from_pandas(kept[(share >= low) & (share < high)], preserve_index=False)
+            if name not in writers:
+                writers[name] = parquet.ParquetWriter(out / f"{name}.parquet", part.schema)
+            writers[name].write_table(part)
+    for writer in writers.values():
+        writer.close()
+    digests(raw, out)
+
+
+def with_polars(raw: Path, out: Path) -> None:
+    """Prepare with one lazy query."""
+    import polars as pl
+    from polars_hash import NonCryptographicHashingNameSpace
+
+    types = dict.fromkeys(ABOVE, pl.Float64) | {"id": pl.String}
+    table = pl.scan_csv(raw, null_values=["", "NA"], schema_overrides=types).select(COLUMNS)
+    good = pl.col("species").is_in(TEXTS["species"]) & pl.col("island").str.len_chars().is_between(1, 40)
+    good &= pl.col("sex").is_null() | pl.col("sex").is_in(TEXTS["sex"])
+    for name, most in ABOVE.items():
+        good &= pl.col(name).is_null() | ((pl.col(name) > 0) & (pl.col(name) < most))
+    share = NonCryptographicHashingNameSpace(pl.col("id")).xxh3_64(seed=42).cast(pl.Float64) / 2**64
+    kept = table.filter(good).with_columns(share=share)
+    sinks = [
+        kept.filter(pl.col("share").is_between(low, high, closed="left"))
+        .drop("share")
+        .sink_parquet(out / f"{name}.parquet", lazy=True)
+        for name, (low, high) in SHARES.items()
+    ]
+    pl.collect_all(sinks, engine="streaming")
+    digests(raw, out)
+
+
+def digests(raw: Path, out: Path) -> None:
+    """Hash what was read and written, as a manifest asks for."""
+    for file in (raw, *(out / f"{name}.parquet" for name in SPLITS)):
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, "sha256")
+
+
+def in_memory(raw: Path, out: Path) -> None:
+    """Fit the project's pipeline to its sample, then ask it for all rows, in chunks; prints what came after the fit."""
+    import pandas as pd
+    from hydra import compose, initialize_config_dir
+    from my_ml_project import CONF, model, plan
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train")
+    planned = plan.make(config)
+    pipeline = model.build(config, 0)
+    model.fit(pipeline, planned.samples["train"], config.model)
+    before = os.times()
+    options = {"na_values": ["", "NA"], "keep_default_na": False, "dtype": {"id": str}}
+    for number, table in enumerate(pd.read_csv(raw, chunksize=300_000, **options)):
+        inputs = table[["island", *ABOVE, "sex"]].fillna({"sex": ""})
+        probabilities = pipeline.predict_proba(inputs)
+        scored = pd.DataFrame(probabilities.astype("float32"), columns=planned.learnt).assign(id=table.id)
+        scored.assign(prediction=[planned.learnt[place] for place in probabilities.argmax(1)]).to_parquet(
+            out / f"{number}.parquet"
+        )
+    after = os.times()
+    print("after the fit", after.user + after.system - before.user - before.system)
+
+
+SCRIPTS = {"pandas": with_pandas, "polars": with_polars, "pipeline": in_memory}
+
+
+def measured(command: list[str], folder: Path) -> tuple[float, float]:
+    """Run a process to its end; gives its processor seconds and its greatest memory, in MB."""
+    threads = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "ARROW_NUM_THREADS": "1"}
+    environment = {**os.environ, **threads, "PYTHONPATH": str(folder / "src")}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout
+    said = process.stdout.read().decode()
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(said)
+    seconds = used.ru_utime + used.ru_stime
+    if "after the fit" in said:
+        seconds = float(said.split()[-1])
+    return seconds, used.ru_maxrss / 1000
+
+
+def turns(commands: dict[str, list[str]], folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """Run each command a few times, one after the other in turns."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for _ in range(TURNS):
+        for name, command in commands.items():
+            for place in ("out", "data/prepared-big", "data/predictions"):
+                subprocess.run(["rm", "-rf", folder / place], check=True)
+            (folder / "out").mkdir()
+            found[name].append(measured(command, folder))
+    return found
+
+
+def compare(folder: Path, millions: float) -> dict[str, Any]:
+    """Measure everything on a table of so many rows."""
+    raw = folder / "rows.csv"
+    # In a process of its own: a child's greatest memory is never less than what its parent held when it began.
+    rows = str(round(millions * 1_000_000))
+    measured([sys.executable, __file__, "--longer", "data/raw/penguins.csv", str(raw), rows], folder)
+    script = [sys.executable, __file__, "--script"]
+    ours = [sys.executable, "-m", "my_ml_project.prepare", f"data.raw={raw}", "data.prepared=prepared-big"]
+    commands = {
+        "prepare": [*ours, "review=false"],
+        "prepare, with review": ours,
+        "pandas": [*script, "pandas", str(raw), "out"],
+        "Polars by hand": [*script, "polars", str(raw), "out"],
+        "infer": [sys.executable, "-m", "my_ml_project.infer", f"data.inbox={raw}"],
+        "pipeline in memory": [*script, "pipeline", str(raw), "out"],
+    }
+    found = turns(commands, folder)
+    raw.unlink()
+    return {
+        name: {"seconds": [one for one, _ in each], "memory": [two for _, two in each]} for name, each in found.items()
+    }
+
+
+def project(folder: Path) -> Path:
+    """Render a project with a champion."""
+    from cookiecutter.main import cookiecutter
+
+    rendered = Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(folder)))
+    for command in ("prepare", "train"):
+        measured([sys.executable, "-m", f"my_ml_project.{command}"], rendered)
+    return rendered
+
+
+def main() -> None:
+    """Print a table for each size, and all figures as JSON behind them."""
+    if sys.argv[1:2] == ["--longer"]:
+        longer(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+        return
+    if sys.argv[1:2] == ["--script"]:
+        SCRIPTS[sys.argv[2]](Path(sys.argv[3]), Path(sys.argv[4]))
+        return
+    packages = ("polars", "pandas", "pyarrow", "scikit-learn", "onnxruntime", "pydantic")
+    print(", ".join(f"{name} {version(name)}" for name in packages))
+    figures = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = project(Path(scratch))
+        for millions in map(float, sys.argv[1:] or ["1"]):
+            figures[millions] = compare(folder, millions)
+            print(f"\n| {millions:g} million rows | CPU-s | least to greatest | MB |\n|---|---|---|---|")
+            for name, each in figures[millions].items():
+                low, middle, high = min(each["seconds"]), statistics.median(each["seconds"]), max(each["seconds"])
+                print(f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} | {max(each['memory']):.0f} |")
+    print(f"\n{json.dumps(figures)}")
+
+
+if __name__ == "__main__":
+    main()
