@@ -13,11 +13,14 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema
 
+from .columns import plain
+from .errors import Problem
+
 Core = Mapping[str, Any]  # a schema of pydantic-core, as a model keeps it in __pydantic_core_schema__
 
 # What a model's configuration may hold, and a field's schema beside its rules, for them to be compiled.
 HARMLESS = {"allow_inf_nan", "extra_fields_behavior", "title", "validate_by_name", "validate_by_alias", "frozen"}
-BESIDE = {"type", "metadata", "ref", "schema", "expected", "default", "microseconds_precision"}
+BESIDE = {"type", "metadata", "ref", "expected", "allow_inf_nan", "microseconds_precision"}
 
 BOUNDS: dict[str, Callable[[pl.Expr, Any], pl.Expr]] = {
     "gt": lambda value, bound: value > bound,
@@ -52,7 +55,7 @@ def fields(model: type[BaseModel]) -> dict[str, Core] | None:
         return None
     if not set(core.get("config", {})) <= HARMLESS:
         return None
-    found = {field.get("validation_alias", name): field["schema"] for name, field in inner["fields"].items()}
+    found = {str(field.get("validation_alias", name)): field["schema"] for name, field in inner["fields"].items()}
     looks_aside = any(part.get("type") == "with-info" for schema in found.values() for part in _parts(schema))
     return None if looks_aside else found
 
@@ -77,7 +80,7 @@ def rule(schema: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
         return found and Rule(found.value, found.sure | column.is_null())
     read = READERS.get(schema["type"])
     found = read(schema, column, kind) if read else None
-    if found is None or not schema.keys() <= BESIDE | BOUNDS.keys():
+    if found is None or not schema.keys() <= BESIDE | BOUNDS.keys() or not isinstance(schema.get("pattern", ""), str):
         return None
     for name, bound in schema.items():
         if name in BOUNDS:
@@ -116,7 +119,9 @@ def _date(_: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
     return Rule(value, column.str.contains(DAY) & value.is_not_null()) if kind == pl.String else None
 
 
-def _datetime(_: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
+def _datetime(schema: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
+    if schema.keys() & BOUNDS.keys():  # one with a zone and one without compare in a way of Pydantic's own
+        return None
     if kind == pl.Datetime("us"):
         return Rule(column, column.dt.year().is_between(1, 9999))
     plain = column.str.strip_suffix("Z").str.replace(" ", "T", literal=True)
@@ -129,7 +134,7 @@ def _literal(schema: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
     expected = schema["expected"]
     if all(type(value) is str for value in expected):
         return Rule(column, column.is_in(expected)) if kind == pl.String else None
-    if all(type(value) is int and abs(value) <= EXACT for value in expected):
+    if all(type(value) is int and abs(value) < EXACT for value in expected):
         number = _float(schema, column, kind)
         allowed = [float(value) for value in expected]
         return number and Rule(number.value.cast(pl.Int64, strict=False), number.value.is_in(allowed))
@@ -147,13 +152,14 @@ READERS: dict[str, Callable[[Core, pl.Expr, pl.DataType], Rule | None]] = {
 }
 
 
-def values(schema: Core, series: pl.Series, kind: Any) -> tuple[pl.Series, pl.Series]:
-    """Let Pydantic look at a column value by value.
+def values(model: type[BaseModel], schema: Core, series: pl.Series, kind: Any) -> tuple[pl.Series, pl.Series]:
+    """Let Pydantic look at a column of a model value by value.
 
     Returns:
         What the values become, in Polars' type `kind`, and which of them Pydantic takes.
     """
-    validator = SchemaValidator(core_schema.list_schema(schema))
+    core: Any = model.__pydantic_core_schema__
+    validator = SchemaValidator(core_schema.list_schema(schema), core.get("config"))
     given = series.to_list()
     try:
         taken = validator.validate_python(given)
@@ -162,12 +168,33 @@ def values(schema: Core, series: pl.Series, kind: Any) -> tuple[pl.Series, pl.Se
         refused = {fault["loc"][0] for fault in error.errors(include_url=False, include_context=False)}
         taken = iter(validator.validate_python([value for place, value in enumerate(given) if place not in refused]))
         taken = [None if place in refused else next(taken) for place in range(len(given))]
-    refused |= {place for place, value in enumerate(taken) if too_large(value)}
+    refused |= {place for place, value in enumerate(taken) if beyond(value)}
     taken = [None if place in refused else value for place, value in enumerate(taken)]
     sure = pl.Series([place not in refused for place in range(len(given))], dtype=pl.Boolean)
-    return pl.DataFrame({series.name: taken}, schema={series.name: kind}).to_series(), sure
+    return gathered(series.name, taken, kind), sure
 
 
-def too_large(value: Any) -> bool:
-    """Say whether a value is a whole number that no table can hold."""
-    return isinstance(value, int) and not -(2**63) <= value < 2**63
+def beyond(value: Any) -> str:
+    """Say why no table can hold a value that Pydantic takes; nothing if one can."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "a whole number beyond 64 bits; declare the column as float"
+    try:
+        plain(value)
+    except OverflowError:
+        return "a moment that is beyond the years 1 to 9999 in UTC"
+    return ""
+
+
+def gathered(name: str, taken: list[Any], kind: Any) -> pl.Series:
+    """Make a column of checked values; Polars puts times into UTC.
+
+    Raises:
+        Problem: If a validator of a team's own makes something else of them than the field's type.
+    """
+    try:
+        return pl.DataFrame({name: taken}, schema={name: kind}).to_series()
+    except TypeError as error:
+        reason = str(error).splitlines()[0]
+        raise Problem(
+            f"schema.py: a validator of {name} gives what its type does not allow; correct it ({reason})"
+        ) from error

@@ -1,8 +1,11 @@
 """Tables in memory: check rows against the schema, give arrays. Nothing here reads or writes."""
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,8 +85,7 @@ def check(
     taken, late, faults = _by_row(table[doubtful].select(names), model)
     faults = [fault._replace(file=file, row=start + int(doubtful[fault.row]) + 1) for fault in faults]
     for place in reasons.is_not_null().arg_true():
-        line = table[place].drop(REASON).row(0)
-        faults.append(Fault(file, start + place + 1, "all", repr(line[0]), reasons[place]))
+        faults.append(Fault(file, start + place + 1, "all", repr(table[place, 0]), reasons[place]))
     places = np.concatenate([sure.arg_true().to_numpy(), doubtful[taken]])
     good = pl.concat([values.filter(sure), late])[np.argsort(places)]
     keep = np.zeros(len(table), dtype=bool)
@@ -96,7 +98,7 @@ def check(
 def _compiled(table: pl.DataFrame, model: type[BaseModel]) -> tuple[pl.DataFrame, pl.Series]:
     """Give columns their types, and say of which rows this is surely right."""
     kinds = {name: TYPES[column.type] for name, column in columns_of(model).items()}
-    fields = checks.fields(model)
+    fields = _fields(model)
     if fields is None:
         return pl.DataFrame(schema=kinds).clear(len(table)), pl.repeat(value=False, n=len(table), eager=True)
     rules = {name: checks.rule(fields[name], pl.col(name), table.schema[name]) for name in kinds}
@@ -108,9 +110,15 @@ def _compiled(table: pl.DataFrame, model: type[BaseModel]) -> tuple[pl.DataFrame
     sure = found[REASON]
     columns = {name: found[name] for name in compiled}
     for name in kinds.keys() - compiled.keys():
-        columns[name], right = checks.values(fields[name], table[name], kinds[name])
+        columns[name], right = checks.values(model, fields[name], table[name], kinds[name])
         sure &= right
     return pl.DataFrame([columns[name] for name in kinds]), sure
+
+
+def _fields(model: type[BaseModel]) -> dict[str, checks.Core] | None:
+    """List what checks.fields finds, if it goes by the names that columns have; a validation_alias has its own."""
+    found = checks.fields(model)
+    return found if found and columns_of(model).keys() <= found.keys() else None
 
 
 def _by_row(table: pl.DataFrame, model: type[BaseModel]) -> tuple[list[int], pl.DataFrame, list[Fault]]:
@@ -126,20 +134,20 @@ def _by_row(table: pl.DataFrame, model: type[BaseModel]) -> tuple[list[int], pl.
         bad = {fault.row for fault in faults}
         places = [place for place in places if place not in bad]
         valid = adapter.validate_python([rows[place] for place in places])
-    large = [
-        Fault("", place, name, repr(value), "a whole number beyond 64 bits; declare the column as float")
+    unheld = [
+        Fault("", place, name, repr(value), reason)
         for place, row in zip(places, valid, strict=True)
         for name, column in columns_of(model).items()
-        if checks.too_large(value := getattr(row, column.field))
+        if (reason := checks.beyond(value := getattr(row, column.field)))
     ]
-    bad = {fault.row for fault in large}
+    bad = {fault.row for fault in unheld}
     good = {place: row for place, row in zip(places, valid, strict=True) if place not in bad}
-    return list(good), frame(list(good.values()), model), faults + large
+    return list(good), frame(list(good.values()), model), faults + unheld
 
 
 def by_value(model: type[BaseModel]) -> list[str]:
     """Name the columns whose rules are not compiled, all if its rows are looked at as a whole: their check is slow."""
-    fields = checks.fields(model)
+    fields = _fields(model)
     if fields is None:
         return ["all"]
     text = pl.String()
@@ -149,13 +157,18 @@ def by_value(model: type[BaseModel]) -> list[str]:
 def _counted(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Read whole numbers where a field names the ones it allows; Literal[0, 1] takes neither "0" nor pandas' 0.0."""
     for name in _counts(model):
-        try:
-            number = float(row[name])
-        except (TypeError, ValueError):
-            continue
-        if number.is_integer():
-            row[name] = int(number)
+        row[name] = _whole(row[name])
     return row
+
+
+def _whole(value: Any) -> Any:
+    """Give a text or a float that stands for a whole number as one; others as they are."""
+    if isinstance(value, str):
+        for read in (int, float):  # int first: past 2**53, a float is another number
+            with suppress(ValueError):
+                return _whole(read(value))
+    whole = isinstance(value, float | Decimal) and math.isfinite(value) and int(value) == value
+    return int(value) if whole else value
 
 
 @functools.cache
@@ -167,11 +180,11 @@ def _counts(model: type[BaseModel]) -> list[str]:
 
 
 def frame(rows: list[Any], model: type[BaseModel]) -> pl.DataFrame:
-    """Gather checked rows in a table whose column types follow the model's fields; Polars puts times into UTC."""
+    """Gather checked rows in a table whose column types follow the model's fields."""
     known = columns_of(model)
     return pl.DataFrame(
-        {name: [getattr(row, column.field) for row in rows] for name, column in known.items()},
-        schema={name: TYPES[column.type] for name, column in known.items()},
+        checks.gathered(name, [getattr(row, column.field) for row in rows], TYPES[column.type])
+        for name, column in known.items()
     )
 
 
