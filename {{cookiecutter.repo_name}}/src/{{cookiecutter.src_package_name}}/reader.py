@@ -48,8 +48,9 @@ CONTROLS = {"\0": "NUL byte", END: "control character 30"}
 
 def _known(encoding: str) -> str:
     try:
+        "".encode(encoding)  # which refuses codecs that are for other things than text
         return codecs.lookup(encoding).name
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise ValueError("no such encoding; write utf-8, utf-16, cp1252 or latin-1, say") from None
 
 
@@ -111,9 +112,22 @@ def names(file: Path, written: Dialect, needed: Iterable[str] = ()) -> list[str]
         )
     if _is_parquet(file):
         with _parquet(file) as table:
-            return list(table.schema_arrow.names)
+            return _fields(table.schema_arrow, file)
     with _opened(file, written) as stream:
         return _header(_first_line(stream), file, written, needed)
+
+
+def _fields(schema: pa.Schema, file: Path) -> list[str]:
+    """List the names of columns, if Polars can hold them."""
+    _require_once(schema.names, file)
+    if large := [field for field in schema if pa.types.is_decimal256(field.type)]:
+        raise Problem(f"{file.name} has a column that cannot be read ({large[0]}): write it as a double, say")
+    return list(schema.names)
+
+
+def _require_once(found: list[str], file: Path) -> None:
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise Problem(f"{file.name} has the column {', '.join(map(repr, twice))} twice: rename or drop one of them")
 
 
 def shards(file: Path, written: Dialect, size: int) -> list[Shard]:
@@ -150,7 +164,7 @@ def batches(file: Path, written: Dialect, shard: Shard) -> Iterator[pl.DataFrame
     if _is_parquet(file):
         with _parquet(file) as table:
             for batch in _slices(table, shard):
-                yield batch.with_columns(selectors.float().fill_nan(None))
+                yield _held(batch.with_columns(selectors.float().fill_nan(None)))
         return
     with _opened(file, written) as stream:
         header = _header(_first_line(stream), file, written)
@@ -175,37 +189,64 @@ def _slices(table: parquet.ParquetFile, shard: Shard) -> Iterator[pl.DataFrame]:
             if wanted.start < wanted.stop:
                 yield pl.DataFrame(pl.from_arrow(batch))[wanted]
             start = stop
+            if start >= shard.stop:
+                return
+
+
+def _held(table: pl.DataFrame) -> pl.DataFrame:
+    """Set aside rows with a date or time that Python cannot hold: its years are 1 to 9999."""
+    known = {**COLUMNS, **EXTRA}
+    found = [name for name, kind in table.schema.items() if name in known and isinstance(kind, pl.Date | pl.Datetime)]
+    held = {
+        name: pl.col(name).is_null() | pl.col(name).dt.year().is_between(1, 9999).fill_null(value=False)
+        for name in found
+    }
+    if table.select(pl.all_horizontal(pl.lit(value=True), *held.values()).all()).item():
+        return table
+    reasons = [pl.when(~right).then(pl.lit(f"{name} is beyond the years 1 to 9999")) for name, right in held.items()]
+    return table.with_columns(
+        pl.coalesce(reasons).alias(REASON), *(pl.when(right).then(pl.col(name)) for name, right in held.items())
+    )
 
 
 @contextmanager
 def _parquet(file: Path) -> Iterator[parquet.ParquetFile]:
     """Open a Parquet file; what Arrow says of a damaged one becomes a Problem."""
-    with file.open("rb") as stream:
-        first = stream.read(4)
-        stream.seek(max(stream.seek(0, io.SEEK_END) - 4, 0))
-        last = stream.read(4)
+    try:
+        first, last = _ends(file)
+    except OSError as error:
+        raise Problem(f"{file.name} cannot be opened: {error.strerror}") from error
     if first != b"PAR1":
         raise Problem(f"{file.name} is no Parquet file, in spite of its name: rename it, or write it again")
     if last != b"PAR1":
         raise Problem(f"{file.name} is cut: it has no end as Parquet files have it; copy it again")
     try:
-        with parquet.ParquetFile(file) as table:
+        with parquet.ParquetFile(file, page_checksum_verification=True) as table:
             yield table
-    except (pa.ArrowException, OSError) as error:
-        raise Problem(f"{file.name} is damaged: {str(error).splitlines()[0]}; write it again") from error
+    except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
+        raise Problem(f"{file.name} cannot be read: {str(error).splitlines()[0]}; write it again") from error
+
+
+def _ends(file: Path) -> tuple[bytes, bytes]:
+    with file.open("rb") as stream:
+        first = stream.read(4)
+        stream.seek(max(stream.seek(0, io.SEEK_END) - 4, 0))
+        return first, stream.read(4)
 
 
 @contextmanager
 def _opened(file: Path, written: Dialect) -> Iterator[Any]:
     """Open a CSV file, as UTF-8; what libraries say of a damaged one becomes a Problem."""
     unpack: Callable[..., Any] = gzip.open if file.suffix.lower() == ".gz" else open
-    with unpack(file, "rb") as stream:
-        try:
+    try:
+        with unpack(file, "rb") as stream:
             yield _as_utf8(stream, file, written)
-        except UnicodeDecodeError as error:
-            raise Problem(f"{file.name} is not {written.encoding} ({error.reason}); set data.csv.encoding") from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise Problem(f"{file.name} is cut or damaged: {error}; copy it again") from error
+    except UnicodeError as error:
+        raise Problem(f"{file.name} is not {written.encoding} ({error}); set data.csv.encoding") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Problem(f"{file.name} is cut or damaged: {error}; copy it again") from error
+    except OSError as error:
+        raise Problem(f"{file.name} cannot be opened: {error.strerror}") from error
 
 
 def _first_line(stream: Any) -> bytes:
@@ -259,7 +300,7 @@ class _Recoded(io.TextIOWrapper):
 
 def _header(line: bytes, file: Path, written: Dialect, needed: Iterable[str] = ()) -> list[str]:
     """Read the names of columns; none if the file is empty."""
-    if not line.strip():
+    if not line:
         return []
     text = _text(line, file, written).rstrip("\n").removesuffix("\r")
     if "\r" in text:
@@ -268,8 +309,7 @@ def _header(line: bytes, file: Path, written: Dialect, needed: Iterable[str] = (
         (found,) = csv.reader([text], delimiter=written.delimiter, quotechar=written.quote, strict=True)
     except (csv.Error, ValueError) as error:
         raise Problem(f"{file.name} has a header that cannot be read ({error}): {text[:100]!r}") from error
-    if twice := sorted({name for name in found if found.count(name) > 1}):
-        raise Problem(f"{file.name} has the column {', '.join(map(repr, twice))} twice: rename or drop one of them")
+    _require_once(found, file)
     if controls := [name for sign, name in CONTROLS.items() if sign in text]:
         raise Problem(f"{file.name} has a {controls[0]} in its header: {text[:100]!r}")
     wanted = set(needed)
@@ -286,7 +326,8 @@ def _text(block: bytes, file: Path, written: Dialect) -> str:
         return block.decode()
     except UnicodeDecodeError as error:
         with _opened(file, written) as stream:
-            row = next(row for row, line in enumerate(stream) if not _is_utf8(line))
+            lines = (line for line in stream if line.strip(b"\r\n"))
+            row = next((row for row, line in enumerate(lines) if not _is_utf8(line)), 0)
         place = f"at row {row}" if row else "in its header"
         raise Problem(
             f"{file.name} is not UTF-8 {place} (byte {block[error.start]:#x}); set data.csv.encoding, "
@@ -381,7 +422,8 @@ def _records(blocks: Iterable[bytes], header: list[str], file: Path, written: Di
     reader = csv.reader(lines, delimiter=written.delimiter, quotechar=written.quote, strict=True)
     try:
         while records := list(itertools.islice(reader, RECORDS)):
-            yield _table([record for record in records if record], header, written)
+            if rows := [record for record in records if record]:
+                yield _table(rows, header, written)
     except csv.Error as error:
         raise Problem(
             f"{file.name}: a quote is not closed, or is within a cell, before line {reader.line_num + 1} ({error}); "
@@ -418,6 +460,7 @@ def _numbers(table: pl.DataFrame, header: list[str], written: Dialect) -> pl.Dat
         pl.when(pl.col(name).str.contains(".", literal=True)).then(pl.lit(f"a point in {name}, of decimal commas"))
         for name in found
     ]
-    return table.with_columns(
-        pl.coalesce(REASON, *pointed).alias(REASON), pl.col(found).str.replace(",", ".", literal=True)
+    broken = pl.col(REASON).is_not_null()
+    return table.with_columns(pl.coalesce(REASON, *pointed).alias(REASON)).with_columns(
+        pl.when(broken).then(pl.col(found)).otherwise(pl.col(found).str.replace(",", ".", literal=True))
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+from polars import selectors
 
 from .data import Fault
 
@@ -43,6 +44,7 @@ class Rejects:
 
     def _write(self, file: Path, bad: pl.DataFrame, faults: list[Fault]) -> None:
         """Write a line for each fault, with the whole row that it is in."""
+        bad = bad.with_columns((selectors.date() | selectors.datetime()).cast(pl.String))  # Python's end at year 9999
         rows = dict(zip(_rows(faults), bad.iter_rows(named=True), strict=True))
         lines = [(*fault, json.dumps(rows[fault.row], default=str, ensure_ascii=False)) for fault in faults]
         table = pl.DataFrame(lines, schema=[*Fault._fields, "record"], orient="row")
