@@ -109,6 +109,7 @@ class Writer:
     def _write(self, table: pl.DataFrame) -> None:
         rows = table.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._writer is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)  # a worker that failed may have taken it away again
             self._writer = parquet.ParquetWriter(self.file, rows.schema, compression="lz4")
         self._writer.write_table(rows)
 
