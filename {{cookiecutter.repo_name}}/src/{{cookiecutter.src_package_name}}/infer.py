@@ -13,7 +13,6 @@ if __name__ == "__main__":  # before the imports below: --help, or a wrong setti
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -71,7 +70,7 @@ def infer(worker: Worker) -> Iterator[Outcome]:
         folder = storage.locate(config.storage.root, config.data.predictions) / name
         refusal = folder / "refused.txt"
         try:
-            outcome = _file(name, storage.fetch(item), folder / worker.version, worker, written)
+            outcome = _file(name, item, folder / worker.version, worker, written)
         except Problem as problem:
             outcome = Outcome(name, refused=str(problem))
             with storage.publish(refusal) as draft:
@@ -81,7 +80,7 @@ def infer(worker: Worker) -> Iterator[Outcome]:
         yield outcome
 
 
-def _file(name: str, file: Path, folder: storage.Location, worker: Worker, written: Dialect) -> Outcome:
+def _file(name: str, file: storage.Location, folder: storage.Location, worker: Worker, written: Dialect) -> Outcome:
     """Score a worker's share of a file; whoever sees that all shards are done writes the state."""
     found = reader.names(file, written, COLUMNS)
     if found:  # a file without a header has no rows, either
@@ -89,7 +88,7 @@ def _file(name: str, file: Path, folder: storage.Location, worker: Worker, writt
     size = worker.config.shard_bytes
     shards = reader.shards(file, written, size) if found else []
     settings = hashlib.sha256(f"{written} {worker.config.data.id} {size}".encode()).hexdigest()[:12]
-    source = Source(sha256=storage.digest(file), model=worker.model, settings=settings)
+    source = Source(content=storage.identity(file), model=worker.model, settings=settings)
     state = predictions.complete(folder)
     if state and state.source == source:
         return Outcome(name, state)

@@ -21,7 +21,7 @@ Record = TypeVar("Record", bound=BaseModel)
 class Source(BaseModel):
     """What predictions are made from; if any of it changes, they are made anew."""
 
-    sha256: str
+    content: str
     model: str
     settings: str
 

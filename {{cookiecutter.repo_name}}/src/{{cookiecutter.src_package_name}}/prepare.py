@@ -36,11 +36,11 @@ Good = Iterator[tuple[str | None, pl.DataFrame]]  # rows, and the split that the
 
 @dataclass(frozen=True)
 class Raw:
-    """A raw file on this disk, its name and its columns, and the split that it is for, if data.split.files says so."""
+    """A raw file, its name and its columns, and the split that it is for, if data.split.files says so."""
 
     name: str
-    file: Path
-    stamp: tuple[int, ...]  # changes when the file does
+    file: storage.Location
+    stamp: str  # changes when the file does
     columns: list[str]
     split: str | None
 
@@ -143,18 +143,12 @@ def sources(config: DictConfig) -> list[Raw]:
     found = []
     for split_name, place in places.items():
         for name, item in storage.files(storage.locate(config.storage.root, place)).items():
-            file = storage.fetch(item)
-            stamp = _stamp(file)
-            columns = reader.names(file, written, SCHEMA)
+            stamp = storage.stamp(item)
+            columns = reader.names(item, written, SCHEMA)
             if not columns:
                 raise Problem(f"{name} is empty: not even a header is in it; take it away, or write it again")
-            found.append(Raw(name, file, stamp, columns, split_name))
+            found.append(Raw(name, item, stamp, columns, split_name))
     return found
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    state = file.stat()
-    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def rule_for(config: DictConfig, raw: list[Raw]) -> Rule:
@@ -231,7 +225,7 @@ def _require_whole(source: Raw, rows: int) -> None:
     """Refuse a file without rows, and one that was replaced while it was read."""
     if not rows:
         raise Problem(f"{source.name} has no rows below its header: take it away, or write it again")
-    if _stamp(source.file) != source.stamp:
+    if storage.stamp(source.file) != source.stamp:
         raise Problem(f"{source.name} was changed while it was read: run `make prepare` again")
 
 

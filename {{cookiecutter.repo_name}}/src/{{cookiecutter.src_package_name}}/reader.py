@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
@@ -25,9 +25,11 @@ from polars import selectors
 from pyarrow import parquet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from . import storage
 from .columns import COLUMNS, EXTRA
 from .errors import Problem
 from .kinds import Kind
+from .storage import Location
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
@@ -95,11 +97,11 @@ def dialect(config: DictConfig) -> Dialect:
     return found
 
 
-def _is_parquet(file: Path) -> bool:
+def _is_parquet(file: Location) -> bool:
     return file.suffix.lower() == ".parquet"
 
 
-def names(file: Path, written: Dialect, needed: Iterable[str] = ()) -> list[str]:
+def names(file: Location, written: Dialect, needed: Iterable[str] = ()) -> list[str]:
     """Read the names of a file's columns, and look for those that are needed; an empty file has none.
 
     Raises:
@@ -117,7 +119,7 @@ def names(file: Path, written: Dialect, needed: Iterable[str] = ()) -> list[str]
         return _header(_first_line(stream), file, written, needed)
 
 
-def _fields(schema: pa.Schema, file: Path) -> list[str]:
+def _fields(schema: pa.Schema, file: Location) -> list[str]:
     """List the names of columns, if Polars can hold them."""
     _require_once(schema.names, file)
     if large := [field for field in schema if pa.types.is_decimal256(field.type)]:
@@ -125,12 +127,12 @@ def _fields(schema: pa.Schema, file: Path) -> list[str]:
     return list(schema.names)
 
 
-def _require_once(found: list[str], file: Path) -> None:
+def _require_once(found: list[str], file: Location) -> None:
     if twice := sorted({name for name in found if found.count(name) > 1}):
         raise Problem(f"{file.name} has the column {', '.join(map(repr, twice))} twice: rename or drop one of them")
 
 
-def shards(file: Path, written: Dialect, size: int) -> list[Shard]:
+def shards(file: Location, written: Dialect, size: int) -> list[Shard]:
     """Part a file into ranges of rows that can be read apart, of some `size` bytes each before compression.
 
     A CSV file is one shard if it is compressed, not UTF-8, or if its cells may hold line ends: where a line begins can
@@ -152,7 +154,7 @@ def _ranges(start: int, stop: int, size: int) -> list[Shard]:
     return [Shard(place, min(place + size, stop)) for place in range(start, stop, size)]
 
 
-def batches(file: Path, written: Dialect, shard: Shard) -> Iterator[pl.DataFrame]:
+def batches(file: Location, written: Dialect, shard: Shard) -> Iterator[pl.DataFrame]:
     """Read the rows of a shard.
 
     A CSV file's cells are text, for the schema to judge, and None where they hold what data.missing lists; the column
@@ -210,43 +212,53 @@ def _held(table: pl.DataFrame) -> pl.DataFrame:
 
 
 @contextmanager
-def _parquet(file: Path) -> Iterator[parquet.ParquetFile]:
+def _parquet(file: Location) -> Iterator[parquet.ParquetFile]:
     """Open a Parquet file; what Arrow says of a damaged one becomes a Problem."""
-    try:
-        first, last = _ends(file)
-    except OSError as error:
-        raise Problem(f"{file.name} cannot be opened: {error.strerror}") from error
-    if first != b"PAR1":
-        raise Problem(f"{file.name} is no Parquet file, in spite of its name: rename it, or write it again")
-    if last != b"PAR1":
-        raise Problem(f"{file.name} is cut: it has no end as Parquet files have it; copy it again")
-    try:
-        with parquet.ParquetFile(file, page_checksum_verification=True) as table:
-            yield table
-    except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
-        raise Problem(f"{file.name} cannot be read: {str(error).splitlines()[0]}; write it again") from error
-
-
-def _ends(file: Path) -> tuple[bytes, bytes]:
-    with file.open("rb") as stream:
-        first = stream.read(4)
-        stream.seek(max(stream.seek(0, io.SEEK_END) - 4, 0))
-        return first, stream.read(4)
+    with _failures(file), storage.stream(file) as stream:
+        first, last = _ends(stream)
+        if first != b"PAR1":
+            raise Problem(f"{file.name} is no Parquet file, in spite of its name: rename it, or write it again")
+        if last != b"PAR1":
+            raise Problem(f"{file.name} is cut: it has no end as Parquet files have it; copy it again")
+        try:
+            with parquet.ParquetFile(stream, page_checksum_verification=True) as table:
+                yield table
+        except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+            raise Problem(f"{file.name} cannot be read: {str(error).splitlines()[0]}; write it again") from error
 
 
 @contextmanager
-def _opened(file: Path, written: Dialect) -> Iterator[Any]:
-    """Open a CSV file, as UTF-8; what libraries say of a damaged one becomes a Problem."""
-    unpack: Callable[..., Any] = gzip.open if file.suffix.lower() == ".gz" else open
+def _failures(file: Location) -> Iterator[None]:
+    """Put what this machine says of a file into a Problem; what a bucket's client says is put into words elsewhere."""
     try:
-        with unpack(file, "rb") as stream:
-            yield _as_utf8(stream, file, written)
-    except UnicodeError as error:
-        raise Problem(f"{file.name} is not {written.encoding} ({error}); set data.csv.encoding") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Problem(f"{file.name} is cut or damaged: {error}; copy it again") from error
+        yield
     except OSError as error:
-        raise Problem(f"{file.name} cannot be opened: {error.strerror}") from error
+        if not isinstance(file, Path):
+            raise
+        if error.strerror:
+            raise Problem(f"{file.name} cannot be opened: {error.strerror}") from error
+        raise Problem(f"{file.name} cannot be read: {str(error).splitlines()[0]}; write it again") from error
+
+
+def _ends(stream: BinaryIO) -> tuple[bytes, bytes]:
+    first = stream.read(4)
+    stream.seek(max(stream.seek(0, io.SEEK_END) - 4, 0))
+    last = stream.read(4)
+    stream.seek(0)
+    return first, last
+
+
+@contextmanager
+def _opened(file: Location, written: Dialect) -> Iterator[Any]:
+    """Open a CSV file, as UTF-8; what libraries say of a damaged one becomes a Problem."""
+    with _failures(file), storage.stream(file) as packed:
+        stream: Any = gzip.GzipFile(fileobj=packed) if file.suffix.lower() == ".gz" else packed
+        try:
+            yield _as_utf8(stream, file, written)
+        except UnicodeError as error:
+            raise Problem(f"{file.name} is not {written.encoding} ({error}); set data.csv.encoding") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Problem(f"{file.name} is cut or damaged: {error}; copy it again") from error
 
 
 def _first_line(stream: Any) -> bytes:
@@ -257,7 +269,7 @@ def _first_line(stream: Any) -> bytes:
     return line
 
 
-def _blocks(stream: Any, file: Path, shard: Shard) -> Iterator[bytes]:
+def _blocks(stream: Any, file: Location, shard: Shard) -> Iterator[bytes]:
     """Read whole lines, up to the last one that begins in the shard."""
     left = math.inf if shard == WHOLE else shard.stop - stream.tell()
     while left > 0 and (block := stream.read(int(min(left, BLOCK)))):
@@ -267,14 +279,14 @@ def _blocks(stream: Any, file: Path, shard: Shard) -> Iterator[bytes]:
         left -= len(block)
 
 
-def _rest_of_line(stream: Any, file: Path) -> bytes:
+def _rest_of_line(stream: Any, file: Location) -> bytes:
     rest: bytes = stream.readline(LINE)
     if len(rest) == LINE:
         raise Problem(f"{file.name} has a line of over {LINE >> 20} MiB: it is no table, or it has no line ends")
     return rest
 
 
-def _as_utf8(stream: BinaryIO, file: Path, written: Dialect) -> Any:
+def _as_utf8(stream: BinaryIO, file: Location, written: Dialect) -> Any:
     """Give the content of a file in UTF-8, whatever it is written in."""
     start = stream.read(4)
     stream.seek(0)
@@ -298,7 +310,7 @@ class _Recoded(io.TextIOWrapper):
         return super().readline(size).encode()
 
 
-def _header(line: bytes, file: Path, written: Dialect, needed: Iterable[str] = ()) -> list[str]:
+def _header(line: bytes, file: Location, written: Dialect, needed: Iterable[str] = ()) -> list[str]:
     """Read the names of columns; none if the file is empty."""
     if not line:
         return []
@@ -320,7 +332,7 @@ def _header(line: bytes, file: Path, written: Dialect, needed: Iterable[str] = (
     return found
 
 
-def _text(block: bytes, file: Path, written: Dialect) -> str:
+def _text(block: bytes, file: Location, written: Dialect) -> str:
     """Read a block as UTF-8."""
     try:
         return block.decode()
@@ -343,7 +355,7 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _rows(blocks: Iterable[bytes], header: list[str], file: Path, written: Dialect) -> Iterator[pl.DataFrame]:
+def _rows(blocks: Iterable[bytes], header: list[str], file: Location, written: Dialect) -> Iterator[pl.DataFrame]:
     """Read blocks in which each line is a row."""
     for block in blocks:
         whole = (block if block.endswith(b"\n") else block + b"\n").replace(b"\r\n", b"\n")
@@ -415,7 +427,7 @@ def _judge(table: pl.DataFrame, header: list[str], lines: pl.Series, reasons: pl
     )
 
 
-def _records(blocks: Iterable[bytes], header: list[str], file: Path, written: Dialect) -> Iterator[pl.DataFrame]:
+def _records(blocks: Iterable[bytes], header: list[str], file: Location, written: Dialect) -> Iterator[pl.DataFrame]:
     """Read blocks in which a quoted cell may hold line ends; Python's own reader keeps track of the quotes."""
     csv.field_size_limit(LINE)
     lines = (line for block in blocks for line in io.StringIO(_text(block, file, written), newline="\n"))

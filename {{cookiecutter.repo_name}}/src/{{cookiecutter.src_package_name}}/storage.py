@@ -8,8 +8,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from .errors import Problem
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # its import takes longer than all else that a command does w
     from cloudpathlib import CloudPath
 
 Location: TypeAlias = "Path | CloudPath"
+
+AHEAD = 8 << 20  # bytes of a file in a bucket that are fetched at a time
 
 # boto3 reads these when a client is made. Its "standard" retries are over within seconds: they start at 50 ms, and all
 # parts of an upload share one allowance. "legacy" waits about a minute in all, enough for a store to restart. Some
@@ -83,6 +86,71 @@ def fetch(location: Location) -> Path:
     return Path(os.fspath(location))
 
 
+def stream(location: Location) -> BinaryIO:
+    """Open a file for reading; of one in a bucket, only what is asked for is fetched, and nothing is kept on this disk.
+
+    Raises:
+        Problem: While it is read, if the file in the bucket is replaced meanwhile.
+    """
+    if isinstance(location, Path):
+        return location.open("rb")
+    return cast(BinaryIO, BufferedReader(_Remote(location), AHEAD))
+
+
+class _Remote(RawIOBase):
+    """A file in a bucket, of which ranges are read."""
+
+    def __init__(self, location: "CloudPath") -> None:
+        self._location = location
+        self._mark = stamp(location)
+        self._size = location.stat().st_size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = SEEK_SET) -> int:
+        self._at = place + {SEEK_SET: 0, SEEK_CUR: self._at, SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._at + len(buffer), self._size)
+        if stop <= self._at:
+            return 0
+        found = _range(self._location, self._at, stop)
+        if len(found) != stop - self._at or stamp(self._location) != self._mark:
+            raise Problem(f"{self._location} was changed while it was read: run this again")
+        buffer[: len(found)] = found
+        self._at = stop
+        return len(found)
+
+
+def _range(location: "CloudPath", start: int, stop: int) -> bytes:
+    """Fetch some bytes of a file in a bucket, by the store's own client."""
+    client: Any = location.client
+    bucket, _, key = str(location).partition("://")[2].partition("/")
+    if location.cloud_prefix == "s3://":
+        answer = client.client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+        return bytes(answer["Body"].read())
+    return bytes(client.client.bucket(bucket).blob(key).download_as_bytes(start=start, end=stop - 1))
+
+
+def stamp(location: Location) -> str:
+    """Give a mark that changes when a file is replaced or written to."""
+    if isinstance(location, Path):
+        state = location.stat()
+        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns}"
+    return str(location.etag)  # type: ignore[attr-defined]  # as all of cloudpathlib's paths have it
+
+
+def identity(location: Location) -> str:
+    """Tell a file's content from others': by its hash or, in a bucket, by the mark that the store gives it."""
+    return digest(location) if isinstance(location, Path) else stamp(location)
+
+
 @contextmanager
 def publish(location: Location) -> Iterator[Path]:
     """Write a file that appears at its location whole, when the block ends, or not at all, when it fails.
@@ -110,7 +178,7 @@ def publish(location: Location) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def digest(file: Path) -> str:
+def digest(location: Location) -> str:
     """Compute a file's SHA-256 in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with stream(location) as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
