@@ -61,7 +61,7 @@ def listed(page: str) -> list[str]:
 
 # Said by others, or put together from a list: here when something is provoked, see below.
 OTHERS = {
-    "…: no such file, and no folder with .csv or .parquet files in it",
+    "…: no such file, and no folder with files in it",
     "Could not override '…'",
     "Could not find '…'",
     "mismatched input '…'",
@@ -121,7 +121,7 @@ FAULTS = [
         "{python}prepare 'data.split.time={{column: sex}}'",
         "data.split.time.column=…: schema.py has no such date, time or number",
     ),
-    ("{python}prepare data.raw=raw/none.csv", "…: no such file, and no folder with .csv or .parquet files in it"),
+    ("{python}prepare data.raw=raw/none.csv", "…: no such file, and no folder with files in it"),
     ("{python}prepare gate.min_gian=1", "Could not override '…'"),
     ("{python}prepare 'data.raw=raw/a=b.csv'", "mismatched input '…'"),
     ("{python}prepare data.raw=a,b", "Ambiguous value for argument '…'"),

@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
     (inbox / "cut.parquet").write_bytes(b"PAR1 and no end")
     (inbox / "empty.csv").touch()
     monkeypatch.setattr("sys.argv", ["infer"])
-    with pytest.raises(SystemExit, match=r"1 of 3 files could not be scored: cut\.parquet; the others are"):
+    with pytest.raises(SystemExit, match=r"1 of 3 files could not be scored: cut\.parquet; the others are scored"):
         start("infer")
     told = capsys.readouterr().out.splitlines()
     assert [line.split(" by ")[0] for line in told] == [

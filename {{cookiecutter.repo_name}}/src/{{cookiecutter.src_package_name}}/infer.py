@@ -151,4 +151,5 @@ def main(config: DictConfig) -> None:
         if outcome.refused:
             refused.append(outcome.file)
     if refused:
-        raise Problem(f"{len(refused)} of {files} files could not be scored: {', '.join(refused)}; the others are")
+        names = ", ".join(refused)
+        raise Problem(f"{len(refused)} of {files} files could not be scored: {names}; the others are scored")
