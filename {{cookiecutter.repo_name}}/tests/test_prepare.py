@@ -1,16 +1,20 @@
+import json
+import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import storage, tables
+from {{ cookiecutter.src_package_name }} import reader, review, storage, tables
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
 
 from .conftest import BY_ROW, NUMBERED, a_number, as_text, configure, number, raw_files, rewrite, spoil
-from .other import declare
+from .other import Other, declare
 
 
 def test_every_row_is_in_one_table(folder: Path) -> None:
@@ -48,6 +52,64 @@ def test_bad_rows_can_be_set_aside(folder: Path) -> None:
     assert manifest.rejected == 2
     assert quarantine["row"].to_list() == [3, 9]
     assert ["much" in record for record in quarantine["record"]] == [True, False]
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Other:
+    """A project whose table, which is not there yet, has an id and two numbers."""
+    return declare(tmp_path, ROW, "y: float", monkeypatch)
+
+
+def test_a_line_that_is_no_row_is_set_aside_as_it_came(plain: Other) -> None:
+    lines = ["id,x,y", *(f"{row},{row},{row}" for row in range(1, 31))]
+    (plain.folder / "raw.csv").write_text("\n".join([*lines[:4], "4,4", *lines[5:]]), encoding="utf-8")
+    manifest = plain.prepare.prepare(plain.config("bad_rows=quarantine", "shard_bytes=50"))
+    quarantine = pl.read_csv(plain.folder / "prepared" / manifest.version / "quarantine.csv")
+    assert quarantine.select("row", "column", "rule").rows() == [(4, "all", "2 cell(s), where the header has 3")]
+    assert json.loads(quarantine["record"][0]) == {"id": "4,4", "x": None, "y": None}
+    assert sum(part.rows for part in manifest.splits.values()) == 29
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "is empty: not even a header"), ("id,x,y\n", "has no rows below its")])
+def test_a_file_without_rows_is_a_problem(text: str, said: str, plain: Other) -> None:
+    (plain.folder / "raw.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(plain.errors.Problem, match=f"raw.csv {said}"):
+        plain.prepare.prepare(plain.config())
+    assert not (plain.folder / "prepared").exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_problem(plain: Other, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = plain.folder / "raw.csv"
+    file.write_text("\n".join(["id,x,y", *(f"{row},{row},{row}" for row in range(30))]), encoding="utf-8")
+    real = plain.reader.batches
+
+    def replaced(*given: Any) -> Iterator[pl.DataFrame]:
+        yield from real(*given)
+        file.write_bytes(file.read_bytes() + b"\n")
+
+    monkeypatch.setattr(plain.reader, "batches", replaced)
+    with pytest.raises(plain.errors.Problem, match=r"raw\.csv was changed while it was read: run `make prepare` again"):
+        plain.prepare.prepare(plain.config())
+    assert not (plain.folder / "prepared").exists()
+
+
+def test_remarks_can_be_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review, "review", lambda *_: ["a remark"])
+    assert prepare(configure("prepare")).notes == ["a remark"]
+    assert prepare(configure("prepare", "review=false")).notes == []
+
+
+def test_memory_does_not_grow_with_faults(plain: Other) -> None:
+    peaks = []
+    for rows in (1_000, 8_000):
+        lines = ["id,x,y", *(f"{row},{'much' if row % 2 else row},{row}" for row in range(rows))]
+        (plain.folder / "raw.csv").write_text("\n".join(lines), encoding="utf-8")
+        tracemalloc.start()
+        manifest = plain.prepare.prepare(plain.config("bad_rows=quarantine", "review=false", "shard_bytes=4000"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert manifest.rejected == rows // 2
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_a_changed_column_is_named_and_nothing_is_written(folder: Path) -> None:

@@ -52,3 +52,21 @@ def test_a_link_that_leads_nowhere_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "a.csv").symlink_to(tmp_path / "gone.csv")
     with pytest.raises(Problem, match=r"a\.csv is a link that leads nowhere"):
         storage.files(tmp_path)
+
+
+@pytest.mark.parametrize("folders", ["new", "new/and/deep"])
+def test_a_failure_leaves_no_folder(folders: str, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), storage.publish(tmp_path / folders / "file.txt") as draft:  # noqa: PT012
+        draft.write_text("half of the n")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_is_written_there_is_nothing(tmp_path: Path) -> None:
+    with storage.publish(tmp_path / "new/file.txt"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file.txt").write_text("old")
+    with storage.publish(tmp_path / "file.txt"):
+        pass
+    assert (tmp_path / "file.txt").read_text() == "old"
