@@ -101,7 +101,7 @@ def test_remarks_can_be_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_memory_does_not_grow_with_faults(plain: Other) -> None:
     peaks = []
-    for rows in (1_000, 8_000):
+    for rows in (1_000, 1_000, 8_000):
         lines = ["id,x,y", *(f"{row},{'much' if row % 2 else row},{row}" for row in range(rows))]
         (plain.folder / "raw.csv").write_text("\n".join(lines), encoding="utf-8")
         tracemalloc.start()
@@ -109,7 +109,8 @@ def test_memory_does_not_grow_with_faults(plain: Other) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert manifest.rejected == rows // 2
-    assert peaks[1] < 1.5 * peaks[0]
+    _, few, many = peaks  # the first run imports what the others use
+    assert many < 1.5 * few
 
 
 def test_a_changed_column_is_named_and_nothing_is_written(folder: Path) -> None:
