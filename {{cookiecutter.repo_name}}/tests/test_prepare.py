@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from {{ cookiecutter.src_package_name }} import reader, review, storage, tables
+from {{ cookiecutter.src_package_name }} import review, storage, tables
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
