@@ -61,7 +61,8 @@ def test_the_pipeline_runs_from_the_bucket_to_the_service(journey: Journey) -> N
     assert f"{store.scheme}://{BUCKET}/penguins/prepared/" in said["prepare"]
     assert "promoted to champion" in said["train"]
     assert f"study.trials={TRIALS}" in said["tune"]
-    parts = [name for name in store.names(BUCKET) if re.fullmatch(r"penguins/predictions/\w+\.csv/part-.*", name)]
+    part = r"penguins/predictions/\w+\.csv/\d+/part-\d+\.parquet"
+    parts = [name for name in store.names(BUCKET) if re.fullmatch(part, name)]
     assert len(parts) == 4
     assert len(re.findall(r"\w+\.csv: 10 rows scored", said["infer"])) == 4
     alias = journey.site.tracking.ask(
