@@ -102,8 +102,9 @@ class Project:
         inbox = self.other.folder / "inbox"
         inbox.mkdir(exist_ok=True)
         rows.write_csv(inbox / "new.csv")
-        list(self.other.infer.infer(self.config("infer"), self.champion().predictor, "model/1"))
-        return pl.read_parquet(self.other.folder / "predictions" / "new.csv" / "*" / "part-*.parquet")
+        worker = self.other.infer.Worker(self.config("infer"), self.champion().predictor, "model/1", "1")
+        list(self.other.infer.infer(worker))
+        return self.other.predictions.read(self.other.folder / "predictions" / "new.csv" / "1")
 
     def _tracker(self) -> Any:
         config = self.config("train").tracking

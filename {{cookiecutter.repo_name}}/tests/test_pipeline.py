@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -75,7 +75,7 @@ def test_from_the_raw_file_to_predictions(folder: Path) -> None:
         said += done.stdout
     assert "promoted to champion" in said
     assert re.search(r"rows scored by \S+/\d", said)
-    assert list((folder / "data/predictions").glob("*/part-*.parquet"))
+    assert list((folder / "data/predictions").glob("*/*/part-*.parquet"))
     assert not list(folder.glob("*.log"))
 
 
@@ -132,7 +132,7 @@ def end(verb: str, *arguments: str) -> Any:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", [verb, *arguments])
         try:
-            import_module(f"{PACKAGE}.{verb}").main()
+            run_module(f"{PACKAGE}.{verb}", run_name="__main__")
         except SystemExit as exits:
             return exits.code
     return None

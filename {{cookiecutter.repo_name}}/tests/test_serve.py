@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE, TASK
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXAMPLE, TASK, label
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.inputs import INPUTS, Values
 from {{ cookiecutter.src_package_name }}.predictor import Loaded, Predicted, Predictor
@@ -27,7 +27,7 @@ SOURCE = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 @pytest.fixture
 def client(champion: Loaded) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(max_rows=50, max_bytes=20_000), champion)) as client:
+    with TestClient(create_app(Settings(max_rows=50, max_bytes=500_000), champion)) as client:
         yield client
 
 
@@ -54,7 +54,7 @@ def test_one_row_is_answered(client: TestClient) -> None:
     [prediction] = answer.json()["predictions"]
     if TASK == "classification":
         assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        assert max(prediction["probabilities"], key=prediction["probabilities"].get) == str(prediction["prediction"])
+        assert max(prediction["probabilities"], key=prediction["probabilities"].get) == label(prediction["prediction"])
 
 
 def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
@@ -95,7 +95,7 @@ def test_an_unknown_category_is_met_as_in_training(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("change", "rule"),
-    [({a_number(): "much"}, "valid number"), ({a_number(): []}, "valid number"), ({"colour": "blue"}, "not permitted")],
+    [({a_number(): "much"}, "a valid "), ({a_number(): []}, "a valid "), ({"colour": "blue"}, "not permitted")],
 )
 def test_bad_input_names_the_field_and_the_rule(client: TestClient, change: dict[str, Any], rule: str) -> None:
     answer = client.post("/predict", json=rows({}, change))
@@ -117,8 +117,8 @@ def test_too_many_rows_are_too_large(client: TestClient) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large_is_turned_away(client: TestClient, chunked: bool) -> None:
-    body = b'{"rows": [' + b" " * 30_000 + b"]}"
-    content = iter([body[:15_000], body[15_000:]]) if chunked else body
+    body = b'{"rows": [' + b" " * 600_000 + b"]}"
+    content = iter([body[:300_000], body[300_000:]]) if chunked else body
     assert client.post("/predict", content=content, headers={"content-type": "application/json"}).status_code == 413
 
 
