@@ -38,7 +38,7 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 END = "\x1e"
 REASON = END
 
-BLOCK = 8 << 20  # bytes that are parsed at a time
+BLOCK = 2 << 20  # bytes that are parsed at a time
 LINE = 64 << 20  # bytes of a line at most: a file that is no table may have no line end at all
 
 RECORDS = 50_000  # rows that are read at a time where cells hold line ends
