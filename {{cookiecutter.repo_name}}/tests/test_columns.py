@@ -31,6 +31,16 @@ Y = "y: float"
         ("x: Annotated[bytes, Field(examples=['a'])]", Y, "Row.x is of type bytes; write float, int, bool, str, date"),
         ("x: Annotated[float | str, Field(examples=[1])]", Y, "Row.x is of type float, str; write float, int"),
         ("x: Annotated[None, Field(examples=[1])]", Y, "Row.x is of type nothing; write float, int"),
+        (
+            "date: Annotated[date, Field(examples=['2024-05-01'])] | None = None",
+            Y,
+            "Row.date hides the type date, whose name it has; write from datetime import date as Date, and take Date",
+        ),
+        (
+            "float: Annotated[float, Field(examples=[1])] | None = None",
+            Y,
+            "Row.float hides the type float, whose name it has; write from builtins import float as Float, and take",
+        ),
         (X, "y: list[int]", "Example.y is of type list[int]; write float, int, bool, str, date, datetime or a Literal"),
         (
             f"{X}\nother: Annotated[float, Field(alias='x', examples=[1])]",

@@ -64,6 +64,12 @@ def _column(place: str, field: str, info: FieldInfo) -> Column:
     types = {_type(leaf) for leaf in leaves if not isinstance(leaf, Kind) and leaf != ASIDE}
     if types == {int, float}:
         types = {float}
+    hidden = next((kind for kind in KINDS if kind.__name__ == field), None)
+    if not types and hidden:  # Python has set the field to its default when it comes to its annotation
+        raise Problem(
+            f"schema.py: {place}.{field} hides the type {field}, whose name it has; write "
+            f"from {hidden.__module__} import {field} as {field.capitalize()}, and take {field.capitalize()} for it"
+        )
     if len(types) != 1 or not types <= KINDS.keys():
         names = ", ".join(sorted(str(kind) if get_origin(kind) else kind.__name__ for kind in types))
         raise Problem(f"schema.py: {place}.{field} is of type {names or 'nothing'}; write {TYPES}")
