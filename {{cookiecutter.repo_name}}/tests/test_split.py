@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.src_package_name }} import split, tables
-from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
+from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET, Column
 from {{ cookiecutter.src_package_name }}.data import SPLITS
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.kinds import Kind
@@ -258,6 +258,15 @@ def test_shares_that_leave_nothing_are_refused(valid: float, test: float) -> Non
 def test_settings_that_cannot_be_followed_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Problem, match=words):
         split.rule(SHARES | changes, 42, "id")
+
+
+def test_a_time_that_is_no_column_is_answered_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {"seen_on": (date, Kind.DATE), "size": (float, Kind.NUMBER), "island": (str, Kind.CATEGORY)}
+    columns = {name: Column(name, name, *what, seen=True, optional=False) for name, what in kinds.items()}
+    monkeypatch.setattr(split, "COLUMNS", columns)
+    monkeypatch.setattr(split, "EXTRA", {})
+    with pytest.raises(Problem, match=r"column=island: .* it has seen_on, size\. Name one"):
+        split.rule(SHARES | {"time": {"column": "island"}}, 42, "id")
 
 
 def test_a_negative_seed_is_refused() -> None:

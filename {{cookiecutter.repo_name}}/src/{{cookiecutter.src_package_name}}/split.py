@@ -244,11 +244,14 @@ def rule(settings: Mapping[str, Any], seed: int, unique: str | None) -> Rule:
 def _time(settings: Mapping[str, Any], valid: float, test: float) -> Time:
     if unknown := [name for name in settings if name not in ("column", "valid", "test")]:
         raise Problem(f"data.split.time has {', '.join(unknown)}: write column and, where dates decide, valid and test")
-    column = {**COLUMNS, **EXTRA}.get(settings.get("column", ""))
-    if column is None or column.type not in (date, datetime, float, int):
+    ordered = {
+        name: column for name, column in {**COLUMNS, **EXTRA}.items() if column.type in (date, datetime, float, int)
+    }
+    column = ordered.get(settings.get("column", ""))
+    if column is None:
         raise Problem(
             f"data.split.time.column={settings.get('column')}: schema.py has no such date, time or number; "
-            "add it to Example: Annotated[date, ASIDE]"
+            f"it has {', '.join(ordered) or 'none'}. Name one, or add it to Example: Annotated[date, ASIDE]"
         )
     bounds = {name: str(settings[name]) for name in ("valid", "test") if settings.get(name) is not None}
     if len(bounds) < 2:
