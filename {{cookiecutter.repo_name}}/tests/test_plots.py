@@ -87,6 +87,8 @@ def test_few_classes_have_their_counts_written_down(count: int, name: str) -> No
     figure = plots.quality(*answers(names, 60_000), "accuracy 0.8, naive answer 0.1")
     found = legible(figure)
     assert len(found) == 2 * count
+    tilts = {text.get_rotation() for text in figure.axes[0].get_xticklabels()}
+    assert tilts == ({45} if name else {0})  # what is short is read without turning one's head
     assert len(set(found)) == count  # names that begin alike can still be told apart
     assert sum(text.get_text() == "0" for text in figure.axes[0].texts) == 0
     assert "naive answer 0.1" in figure.get_suptitle()
@@ -127,6 +129,7 @@ def test_importance_shows_the_strongest_twenty(count: int) -> None:
     figure = plots.importance(found, "log_loss")
     written = legible(figure)
     assert len(figure.axes[0].patches) == min(count, 20)
+    assert figure.axes[0].get_xlabel() == "how much worse log_loss gets\nwhen an input is shuffled"
     assert [label[-3:] for label in written if "…" in label] == [worth.name[-3:] for worth in found[:20]]
     assert ("strongest 20 of 300" in figure.get_suptitle()) is (count == 300)
 
@@ -147,6 +150,18 @@ def test_dependence_is_drawn_for_numbers_and_categories(task: str) -> None:
     assert {line.get_linestyle() for line in figure.axes[1].lines} == {"None"}  # nothing is between two names
     assert len({tuple(line.get_xdata()) for line in figure.axes[1].lines}) == len(lines)  # nor over one another
     assert len(figure.legends) == (len(lines) > 1)
+
+
+@pytest.mark.usefixtures("classes")
+@pytest.mark.parametrize("positive", ["yes", f"{LONG}1"])
+def test_dependence_of_two_classes_is_one_line_for_the_positive_one(positive: str) -> None:
+    followed = [curve("size", Kind.NUMBER, [1.0, 2.0, 3.0], ["no", positive])]
+    figure = plots.dependence(followed, positive)
+    legible(figure)
+    [line] = figure.axes[0].lines
+    assert list(line.get_ydata()) == followed[0].lines[positive].tolist()
+    assert figure.axes[0].get_ylabel() == f"predicted share of\n{plots._short(TARGET)} = {plots._short(positive)}"
+    assert not figure.legends
 
 
 def test_dependence_on_a_boolean_is_drawn_for_false_and_true(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +229,7 @@ def test_a_text_has_no_dependence_on_its_values(tmp_path: Path, monkeypatch: pyt
     drawn = dict(other.plots.draw(made, planned, 0))
     assert legible(drawn["importance"])[-2:] == ["note", "size"]
     assert [axes.get_xlabel() for axes in drawn["dependence"].axes] == ["size"]
+    assert drawn["dependence"].axes[0].get_ylabel() == "predicted share of\ngood = true"
     assert drawn["curves"].get_suptitle() == "good = true on the test split"
 
 

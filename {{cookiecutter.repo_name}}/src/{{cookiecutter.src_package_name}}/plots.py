@@ -24,6 +24,7 @@ SHOWN = 20  # inputs, or confusions, at most
 LINES = 6  # classes in one plot of curves, at most
 DOTS = 5000  # rows that are drawn as dots; more would hide one another
 BESIDE = 0.08  # how far apart the points of two classes are, of the way from one name to the next
+ACROSS = 30  # letters of names that fit side by side below a matrix; longer ones are tilted
 TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 
 
@@ -36,14 +37,17 @@ def draw(made: Challenger, planned: Plan, seed: int) -> Iterator[tuple[str, Figu
     found = explain.worths(made.predictor, valid, metric, seed)
     yield "importance", importance(found, metric.name)
     classes, card = made.card.classes, made.card
+    positive = None
+    if classes is not None and len(classes) == 2:
+        positive = classes[1] if card.threshold is None else card.positive
     strongest = [worth.name for worth in found if card.inputs[worth.name].kind != Kind.TEXT][:STRONGEST]
     followed = [explain.dependence(made.predictor, valid, name, seed) for name in strongest]
     if drawn := [curve for curve in followed if len(curve.values)]:
-        yield "dependence", dependence(drawn)
-    if classes is not None and len(classes) == 2 and made.test.probabilities is not None:
-        positive = classes[1] if card.threshold is None else card.positive
-        if 0 < np.mean(test.truth == positive) < 1:
-            yield "curves", curves(test.truth, made.test, positive, card.threshold)
+        yield "dependence", dependence(drawn, None if positive is None else label(positive))
+    if positive is None or made.test.probabilities is None:
+        return
+    if 0 < np.mean(test.truth == positive) < 1:
+        yield "curves", curves(test.truth, made.test, positive, card.threshold)
 
 
 def quality(truth: Array, predicted: Predicted, measured: str) -> Figure:
@@ -84,7 +88,7 @@ def _matrix(counts: Array, names: Sequence[str]) -> Figure:
             words = str(count) if count < 10_000 else f"{count / 1000:.0f}k"
             axes.text(column, row, words, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     short = [_short(name) for name in names]
-    axes.set_xticks(range(len(names)), short, **TILTED)
+    axes.set_xticks(range(len(names)), short, **(TILTED if len(names) * max(map(len, short)) > ACROSS else {}))
     axes.set_yticks(range(len(names)), short)
     axes.set(**_titles())
     return figure
@@ -124,16 +128,19 @@ def importance(found: Sequence[Worth], metric: str) -> Figure:
     axes.barh(range(len(strongest)), [worth.mean for worth in strongest], xerr=[worth.deviation for worth in strongest])
     axes.set_yticks(range(len(strongest)), [_short(worth.name) for worth in strongest])
     axes.invert_yaxis()
-    axes.set_xlabel(f"loss of {metric}")
+    axes.set_xlabel(f"how much worse {metric} gets\nwhen an input is shuffled")
     more = f"\nthe strongest {SHOWN} of {len(found)} inputs" if len(found) > SHOWN else ""
-    figure.suptitle(f"Loss of {metric} when an input is shuffled{more}", fontsize=10)
+    figure.suptitle(f"Importance of the inputs on the validation split{more}", fontsize=10)
     return figure
 
 
-def dependence(curves: Sequence[Curve]) -> Figure:
-    """Draw what is predicted on average when one input is set to a value in every row."""
+def dependence(curves: Sequence[Curve], positive: str | None = None) -> Figure:
+    """Draw what is predicted on average when one input is set to a value in every row.
+
+    Of two classes, `positive` names the one to draw: the other's line would be its mirror image.
+    """
     figure = Figure(figsize=(max(6.5, 4 * len(curves)), 4.5), layout="constrained")
-    shown = _most_moved(curves)
+    shown = _most_moved(curves) if positive is None else [positive]
     for axes, curve in zip(figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves, strict=True):
         names = _names(curve)
         for number, name in enumerate(shown):
@@ -148,7 +155,8 @@ def dependence(curves: Sequence[Curve]) -> Figure:
         elif _unit(curve):
             axes.tick_params(axis="x", labelrotation=45)
         axes.set_xlabel(_short(curve.name))
-    figure.axes[0].set_ylabel(f"predicted {'share' if TASK == 'classification' else _short(TARGET)}")
+    share = "share" if positive is None else f"share of\n{_short(TARGET)} = {_short(positive)}"
+    figure.axes[0].set_ylabel(f"predicted {share if TASK == 'classification' else _short(TARGET)}")
     if len(shown) > 1:
         handles, words = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, words, title=_short(TARGET), loc="outside lower center", ncols=3, fontsize=8)
