@@ -104,6 +104,7 @@ DAILY = [
     Change("split", "By time", 1, "split by seen_on", SIGHTING),
 ]
 NIGHTLY = [
+    Change("add-feature", "Words and categories", 1, '"island_and_sex"'),
     Change("add-feature", "Parts of a date", 1, '"weekday"', SIGHTING),
     Change("add-feature", "Target encoding", 1, "log_loss"),
     Change("yours", "A boolean target", 1, '"prediction": ?(true|false)', SIGHTING, (BOOLEAN,)),
