@@ -13,11 +13,11 @@ from omegaconf import DictConfig
 
 from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots, reader, storage
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
+from {{ cookiecutter.src_package_name }}.data import REASON
 from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.plan import Plan
 from {{ cookiecutter.src_package_name }}.predictor import Loaded
 from {{ cookiecutter.src_package_name }}.prepare import prepare
-from {{ cookiecutter.src_package_name }}.reader import REASON
 from {{ cookiecutter.src_package_name }}.tracking import Tracker
 from {{ cookiecutter.src_package_name }}.train import Outcome, train
 from {{ cookiecutter.src_package_name }}.versions import Versions

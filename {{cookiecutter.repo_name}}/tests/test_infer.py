@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
         scored(folder)
     [outcome] = score(predictor, SMALL)
     assert outcome.state
-    assert len(calls) == len(outcome.state.parts) + 1  # the one that was stopped
+    assert len(calls) == sum(part.rows > 0 for part in outcome.state.parts) + 1  # the one that was stopped
     assert len(scored(folder)) == 10
 
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from {{ cookiecutter.src_package_name }} import reader
+from {{ cookiecutter.src_package_name }}.data import REASON
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.reader import REASON, Dialect
+from {{ cookiecutter.src_package_name }}.reader import Dialect
 
 from .other import Other, declare
 

@@ -162,6 +162,12 @@ print(*sys.modules)
     assert not heavy & set(done.stdout.split())
 
 
+def test_a_server_is_asked_for_a_model_without_what_databases_need() -> None:
+    package = create_app.__module__.removesuffix(".serve")
+    code = f"import sys; sys.modules['sqlalchemy'] = None; import {package}.versions"
+    subprocess.run([sys.executable, "-c", code], check=True, env=SOURCE)
+
+
 def test_a_model_can_lie_in_a_folder(trained: Path, tmp_path: Path) -> None:
     folder = versions().fetch(f"models:/{versions().name}/1", tmp_path / "model")
     with TestClient(create_app(Settings(model=str(folder)))) as client:

@@ -17,10 +17,12 @@ from .columns import COLUMNS, EXTRA, TARGET, Column
 from .errors import Problem
 from .inputs import UNITS, Values
 from .kinds import Kind
-from .reader import REASON
 from .schema import Row
 
 SPLITS = ("train", "valid", "test")
+
+# The column in which a line that is no row has its reason: a control character, which no file has in a name.
+REASON = "\x1e"
 
 # Polars' type for a column's; times are UTC without a zone.
 TYPES: dict[type, Any] = {

@@ -27,6 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from . import storage
 from .columns import COLUMNS, EXTRA
+from .data import REASON
 from .errors import Problem
 from .kinds import Kind
 from .storage import Location
@@ -35,8 +36,7 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 # Put behind the last cell of each line, so that one cell too few or too many shows; and the name of the column in which
 # it ends up, where a line that is no row then has its reason.
-END = "\x1e"
-REASON = END
+END = REASON
 
 BLOCK = 2 << 20  # bytes that are parsed at a time
 LINE = 64 << 20  # bytes of a line at most: a file that is no table may have no line end at all

@@ -20,9 +20,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_GIT_DIRTY
-from sqlalchemy.exc import SQLAlchemyError
 
-from . import CONF, database, servers
+from . import CONF, servers
 from .errors import Problem, explain, is_silent, redacted
 
 # MLflow looks at these for each request. By its own values it would try for four minutes; with these it tries for one,
@@ -39,6 +38,25 @@ BEATS = 6  # signs of life in the time after which a run without one is taken fo
 for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # a new database, or a fetched model, is no news
     logging.getLogger(name).setLevel(logging.WARNING)
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry says no more than the last
+
+
+@contextmanager
+def _database(uri: str) -> Iterator[None]:
+    """Have a database in place of a server ready, and put into words what is wrong with it."""
+    if uri.startswith(("http://", "https://")):
+        yield
+        return
+    from sqlalchemy.exc import SQLAlchemyError  # the image of the service, which asks a server, is without it
+
+    from . import database
+
+    database.ready(uri)
+    try:
+        yield
+    except SQLAlchemyError as error:
+        fix = database.BROKEN if uri.startswith("sqlite") else "is the database in order?"
+        reason = str(error).splitlines()[0]
+        raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {fix} ({reason})") from error
 
 
 class Run:
@@ -87,17 +105,13 @@ class Tracker:
         self._patience = patience
         self._gone = False
         servers.reach("MLFLOW_TRACKING_URI", uri)
-        database.ready(uri)
-        try:
-            mlflow.set_tracking_uri(uri)
-            self.client = mlflow.MlflowClient(uri)
-            self.client.search_experiments(max_results=1)
-        except MlflowException as error:
-            raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {explain(error)}") from error
-        except SQLAlchemyError as error:
-            fix = database.BROKEN if uri.startswith("sqlite") else "is the database in order?"
-            reason = str(error).splitlines()[0]
-            raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {fix} ({reason})") from error
+        with _database(uri):
+            try:
+                mlflow.set_tracking_uri(uri)
+                self.client = mlflow.MlflowClient(uri)
+                self.client.search_experiments(max_results=1)
+            except MlflowException as error:
+                raise Problem(f"MLFLOW_TRACKING_URI={uri} cannot be used: {explain(error)}") from error
 
     @cached_property
     def experiment(self) -> str:
