@@ -62,7 +62,7 @@ def with_pandas(raw: Path, out: Path) -> None:
 
     writers: dict[str, Any] = {}
     texts = dict.fromkeys(["id", "species", "island", "sex"], str)
-    options = {"dtype": texts, "na_values": ["", "NA"], "keep_default_na": False, "usecols": COLUMNS}
+    options: dict[str, Any] = {"dtype": texts, "na_values": ["", "NA"], "keep_default_na": False, "usecols": COLUMNS}
     for table in pd.read_csv(raw, chunksize=100_000, **options):
         good = table.species.isin(TEXTS["species"]) & table.island.str.len().between(1, 40)
         good &= table.sex.isna() | table.sex.isin(TEXTS["sex"])
@@ -122,7 +122,7 @@ def in_memory(raw: Path, out: Path) -> None:
     pipeline = model.build(config, 0)
     model.fit(pipeline, planned.samples["train"], config.model)
     before = os.times()
-    options = {"na_values": ["", "NA"], "keep_default_na": False, "dtype": {"id": str}}
+    options: dict[str, Any] = {"na_values": ["", "NA"], "keep_default_na": False, "dtype": {"id": str}}
     for number, table in enumerate(pd.read_csv(raw, chunksize=300_000, **options)):
         inputs = table[["island", *ABOVE, "sex"]].fillna({"sex": ""})
         probabilities = pipeline.predict_proba(inputs)
