@@ -143,6 +143,25 @@ def test_columns_are_arrays_as_the_inputs_take_them(other: Other) -> None:
     assert all(np.array_equal(one[name], same[name], equal_nan=one[name].dtype != object) for name in one)
 
 
+def test_values_are_named_alike_in_tables_and_in_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = """
+    number: Annotated[float, Kind.CATEGORY, Field(examples=[1])]
+    yes: Annotated[bool, Kind.CATEGORY, Field(examples=[True])]
+    seen: Annotated[datetime, Kind.CATEGORY, Field(examples=["2024-02-29T12:00:00"])]
+    count: Annotated[int, Kind.CATEGORY, Field(examples=[3])]
+    """
+    other = declare(tmp_path, row, "y: float", monkeypatch)
+    table = pl.DataFrame(
+        {"number": ["1e20"], "yes": ["true"], "seen": ["2024-02-29T12:00:00"], "count": ["3"], "y": ["1"]}
+    )
+    good, _, _ = other.data.check(table, other.schema.Example, "raw.csv")
+    rows = [other.schema.Row.model_validate(row) for row in good.drop("y").to_dicts()]
+    one, same = other.inputs.tensors(other.data.columns(good)), other.inputs.tensors(other.columns.of_rows(rows))
+    assert {name: values.item() for name, values in one.items()} == {
+        name: values.item() for name, values in same.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "cells", "values"),
     [

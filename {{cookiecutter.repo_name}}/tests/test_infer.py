@@ -135,6 +135,22 @@ def test_predictions_that_were_changed_are_refused(folder: Path, inbox: Path, pr
         scored(folder)
 
 
+def test_a_file_that_changes_while_it_is_scored_is_not_done(
+    folder: Path, inbox: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module._predict
+
+    def replaced(*args: object) -> pl.DataFrame:
+        (inbox / "ten.csv").write_text((inbox / "ten.csv").read_text() + "\n")
+        return real(*args)
+
+    monkeypatch.setattr(module, "_predict", replaced)
+    [outcome] = score(predictor)
+    assert "was changed while it was read" in outcome.refused
+    with pytest.raises(Problem, match="no complete predictions"):
+        scored(folder)
+
+
 def test_csv_and_parquet_score_alike(folder: Path, inbox: Path, predictor: Predictor) -> None:
     rows = pl.DataFrame([EXAMPLE] * 3)
     rows.write_csv(inbox / "a.csv")

@@ -214,6 +214,8 @@ def _values(series: pl.Series, column: Column) -> Values:
         return series.cast(pl.Float64).to_numpy()
     if column.kind in UNITS:
         return series.to_numpy().astype(f"datetime64[{UNITS[column.kind]}]")
+    if series.dtype not in (pl.String, pl.Int64):  # Polars writes other values otherwise than str does for a request
+        return np.array(["" if value is None else str(value) for value in series.to_list()], dtype=object)
     return series.cast(pl.String).fill_null("").to_numpy()
 
 

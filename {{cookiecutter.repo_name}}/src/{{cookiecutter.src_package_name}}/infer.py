@@ -87,6 +87,7 @@ def _file(name: str, file: storage.Location, folder: storage.Location, worker: W
         data.require(COLUMNS, found, name)
     size = worker.config.shard_bytes
     shards = reader.shards(file, written, size) if found else []
+    stamp = storage.stamp(file)
     settings = hashlib.sha256(f"{written} {worker.config.data.id} {size}".encode()).hexdigest()[:12]
     source = Source(content=storage.identity(file), model=worker.model, settings=settings)
     state = predictions.complete(folder)
@@ -97,11 +98,14 @@ def _file(name: str, file: storage.Location, folder: storage.Location, worker: W
     for number in tqdm(left, desc=name, unit=" shards", disable=None):
         scored = _score(name, reader.batches(file, written, shards[number]), worker)
         predictions.write(folder, number, source, scored)
+    if storage.stamp(file) != stamp:
+        raise Problem(f"{name} was changed while it was read: run this again")
     parts = [predictions.recorded(folder, number, source) for number in range(len(shards))]
     done = [part for part in parts if part]
-    if len(done) < len(shards):
-        return Outcome(name, worked=bool(left))
-    return Outcome(name, predictions.finish(folder, source, done), worked=True)
+    if len(done) == len(shards):
+        return Outcome(name, predictions.finish(folder, source, done), worked=True)
+    state = predictions.complete(folder)  # another run of the same may have finished meanwhile
+    return Outcome(name, state if state and state.source == source else None, worked=bool(left))
 
 
 def _score(name: str, batches: Iterable[pl.DataFrame], worker: Worker) -> Iterator[Scored]:

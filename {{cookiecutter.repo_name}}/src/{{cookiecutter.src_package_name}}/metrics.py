@@ -23,13 +23,13 @@ def accuracy(truth: Array, predicted: Predicted) -> Array:
 @metric("classification", best="high")
 def recall(truth: Array, predicted: Predicted) -> float:
     """Share of each class's rows that are predicted to be of it, averaged over classes."""
-    return float(np.mean([np.mean(predicted.values[truth == label] == label) for label in set(truth.tolist())]))
+    return float(np.mean([np.mean(predicted.values[truth == label] == label) for label in sorted(set(truth.tolist()))]))
 
 
 @metric("classification", best="high")
 def f1(truth: Array, predicted: Predicted) -> float:
     """Harmonic mean of precision and recall, averaged over classes."""
-    classes = set(truth.tolist()) | set(predicted.values.tolist())
+    classes = sorted({*truth.tolist(), *predicted.values.tolist()})
     found = [(truth == label, predicted.values == label) for label in classes]
     return float(np.mean([2 * np.sum(true & said) / (np.sum(true) + np.sum(said)) for true, said in found]))
 

@@ -34,11 +34,7 @@ def evaluate(metrics: Mapping[str, Metric], truth: Array, given: Sequence[Predic
     """
     rows = np.zeros(len(truth), dtype=np.int64)
     answers = [one.take(rows) for one in given]
-    return {
-        # Their probabilities are the same, so what asks for these alone needs to ask only once.
-        name: _best(metric, [metric.measure(truth, one) for one in (answers[:1] if metric.probabilities else answers)])
-        for name, metric in metrics.items()
-    }
+    return {name: _best(metric, [metric.measure(truth, one) for one in answers]) for name, metric in metrics.items()}
 
 
 def _best(metric: Metric, values: list[float]) -> float:
