@@ -71,6 +71,29 @@ def test_a_run_for_each_of_several_values_leaves_no_folder_of_its_own(folder: Pa
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["inbox", "prepared", "raw"]
 
 
+STOPPED = """
+import os, signal, time
+from {} import cli
+cli.AGAIN = 1
+with cli._stoppable():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    except SystemExit:
+        {}
+    time.sleep(5)
+    print("went on")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows stops processes without a signal")
+@pytest.mark.parametrize("library", ["raise ValueError", "pass"], ids=["raises another error", "loses it"])
+def test_a_command_that_is_stopped_ends_so_whatever_a_library_makes_of_it(library: str) -> None:
+    call = [sys.executable, "-c", STOPPED.format(PACKAGE, library)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 @pytest.mark.parametrize("module", errors.CLIENTS)
 def test_what_the_clients_of_servers_raise_is_known_by_its_name(module: str) -> None:
     for name in errors.CLIENTS[module]:

@@ -3,6 +3,8 @@
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -11,6 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import CONF, servers, storage
 from .errors import told
+
+STOPPED = 128 + signal.SIGTERM
+AGAIN = 10  # seconds, of the 30 that a pod has
 
 
 def start(name: str) -> NoReturn:
@@ -21,12 +26,11 @@ def start(name: str) -> NoReturn:
     """
 
     def run(config: DictConfig) -> None:
-        with told(name):
+        with _stoppable(), told(name):
             _look(config)
             import_module(f".{name}", __package__).main(config)
 
     run.__module__ = f"{__package__}.{name}"  # Hydra calls the command after it
-    signal.signal(signal.SIGTERM, _stop)
     # Libraries warn those who program with them; what matters to others, modules here say in a line.
     warnings.simplefilter("ignore")
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run)()
@@ -42,9 +46,31 @@ def _look(config: DictConfig) -> None:
         servers.reach("OPTUNA_STORAGE", config.study.storage)
 
 
-def _stop(number: int, _: object) -> NoReturn:
-    """End as an error would, so that the run in MLflow ends, too; as a container's first process nothing else would."""
-    sys.exit(128 + number)
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """End a command that is stopped as an error would, so that the run in MLflow ends, too.
+
+    As a container's first process nothing else would end it. Compiled code may turn what is raised here into an error
+    of its own, or lose it: so the status is that of a stop whatever comes of it, and it is raised again after a while.
+    """
+    stopped = False
+
+    def stop(number: int, _: object) -> NoReturn:
+        nonlocal stopped
+        stopped = True
+        if sys.platform != "win32":
+            signal.alarm(AGAIN)
+        sys.exit(STOPPED)
+
+    signal.signal(signal.SIGTERM, stop)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, stop)
+    try:
+        yield
+    except BaseException:
+        if stopped:
+            raise SystemExit(STOPPED) from None
+        raise
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
