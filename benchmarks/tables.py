@@ -1,10 +1,10 @@
 """prepare and infer beside what people write by hand, on the sample's table made longer: processor time and memory.
 
-prepare stands beside scripts with pandas and with Polars that refuse the same rows, split by the same hash and write
-the same three files; infer beside the fitted pipeline, asked in memory. All are processes of their own, on one thread,
-and take turns. Figures are medians, with the least and the greatest; imports are in them.
+prepare stands beside scripts with pandas, Polars and DuckDB that refuse the same rows, split by a hash of the id and
+write the same three files; infer beside the fitted pipeline, asked in memory. All are processes of their own, on one
+thread, and take turns. Figures are medians, with the least and the greatest; imports are in them.
 
-    python benchmarks/tables.py 1 10        # millions of rows
+    python benchmarks/tables.py 1 10 30     # millions of rows; writes tables.json and docs/assets/tables.svg
 """
 
 import hashlib
@@ -20,10 +20,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TURNS = 3
-SPLITS = ("train", "valid", "test")
+FIGURES = Path(__file__).with_suffix(".json")
+PICTURE = ROOT / "docs" / "assets" / "tables.svg"
+PANELS = {
+    "preparing": ["prepare", "prepare, with review", "pandas", "Polars by hand", "DuckDB by hand"],
+    "scoring": ["infer", "pipeline in memory"],
+}
 ABOVE = {"bill_length_mm": 200, "bill_depth_mm": 100, "flipper_length_mm": 500, "body_mass_g": 50_000}
 TEXTS = {"species": ["Adelie", "Chinstrap", "Gentoo"], "sex": ["female", "male"]}
 COLUMNS = ["id", "species", "island", *ABOVE, "sex"]
+Figures = dict[str, dict[str, list[float]]]  # by what was measured: seconds and memory of each turn
 SHARES = {"test": (0.0, 0.15), "valid": (0.15, 0.3), "train": (0.3, 1.0)}
 
 
@@ -103,9 +109,32 @@ def with_polars(raw: Path, out: Path) -> None:
     digests(raw, out)
 
 
+def with_duckdb(raw: Path, out: Path) -> None:
+    """Prepare with one statement, by DuckDB's own hash: it has none that is the project's."""
+    import duckdb
+
+    rules = ["length(island) BETWEEN 1 AND 40", "(sex IS NULL OR sex IN ('female', 'male'))"]
+    rules += [f"species IN {tuple(TEXTS['species'])}"]
+    rules += [f"({name} IS NULL OR ({name} > 0 AND {name} < {most}))" for name, most in ABOVE.items()]
+    types = dict.fromkeys(ABOVE, "DOUBLE") | {"id": "VARCHAR"}
+    places = " ".join(f"WHEN share < {high} THEN '{name}'" for name, (_, high) in SHARES.items())
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute(f"""
+            COPY (
+                SELECT {", ".join(COLUMNS)}, CASE {places} END AS split
+                FROM (
+                    SELECT *, hash(id) / 2.0 ** 64 AS share
+                    FROM read_csv('{raw}', nullstr = ['', 'NA'], types = {types})
+                    WHERE {" AND ".join(rules)}
+                )
+            ) TO '{out}' (FORMAT parquet, PARTITION_BY split, OVERWRITE_OR_IGNORE)
+        """)
+    digests(raw, out)
+
+
 def digests(raw: Path, out: Path) -> None:
     """Hash what was read and written, as a manifest asks for."""
-    for file in (raw, *(out / f"{name}.parquet" for name in SPLITS)):
+    for file in (raw, *out.rglob("*.parquet")):
         with file.open("rb") as stream:
             hashlib.file_digest(stream, "sha256")
 
@@ -134,7 +163,7 @@ def in_memory(raw: Path, out: Path) -> None:
     print("after the fit", after.user + after.system - before.user - before.system)
 
 
-SCRIPTS = {"pandas": with_pandas, "polars": with_polars, "pipeline": in_memory}
+SCRIPTS = {"pandas": with_pandas, "polars": with_polars, "duckdb": with_duckdb, "pipeline": in_memory}
 
 
 def measured(command: list[str], folder: Path) -> tuple[float, float]:
@@ -165,7 +194,7 @@ def turns(commands: dict[str, list[str]], folder: Path) -> dict[str, list[tuple[
     return found
 
 
-def compare(folder: Path, millions: float) -> dict[str, Any]:
+def compare(folder: Path, millions: float) -> Figures:
     """Measure everything on a table of so many rows."""
     raw = folder / "rows.csv"
     # In a process of its own: a child's greatest memory is never less than what its parent held when it began.
@@ -178,6 +207,7 @@ def compare(folder: Path, millions: float) -> dict[str, Any]:
         "prepare, with review": ours,
         "pandas": [*script, "pandas", str(raw), "out"],
         "Polars by hand": [*script, "polars", str(raw), "out"],
+        "DuckDB by hand": [*script, "duckdb", str(raw), "out"],
         "infer": [sys.executable, "-m", "my_ml_project.infer", f"data.inbox={raw}"],
         "pipeline in memory": [*script, "pipeline", str(raw), "out"],
     }
@@ -206,18 +236,49 @@ def main() -> None:
     if sys.argv[1:2] == ["--script"]:
         SCRIPTS[sys.argv[2]](Path(sys.argv[3]), Path(sys.argv[4]))
         return
-    packages = ("polars", "pandas", "pyarrow", "scikit-learn", "onnxruntime", "pydantic")
-    print(", ".join(f"{name} {version(name)}" for name in packages))
     figures = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = project(Path(scratch))
-        for millions in map(float, sys.argv[1:] or ["1"]):
-            figures[millions] = compare(folder, millions)
-            print(f"\n| {millions:g} million rows | CPU-s | least to greatest | MB |\n|---|---|---|---|")
-            for name, each in figures[millions].items():
-                low, middle, high = min(each["seconds"]), statistics.median(each["seconds"]), max(each["seconds"])
-                print(f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} | {max(each['memory']):.0f} |")
-    print(f"\n{json.dumps(figures)}")
+        for millions in map(float, sys.argv[1:]):
+            figures[f"{millions:g}"] = compare(folder, millions)
+            print(listed(millions, figures[f"{millions:g}"]))
+    packages = ("polars", "pandas", "duckdb", "pyarrow", "scikit-learn", "onnxruntime", "pydantic")
+    versions = {name: version(name) for name in packages}
+    FIGURES.write_text(json.dumps({"versions": versions, "millions": figures}, indent=2) + "\n")
+    draw(figures)
+
+
+def listed(millions: float, figures: Figures) -> str:
+    """Put what was measured on a table of one size into rows of Markdown."""
+    lines = [f"| {millions:g} million rows | CPU-s | least to greatest | MB |", "|---|---|---|---|"]
+    for name, each in figures.items():
+        low, middle, high = min(each["seconds"]), statistics.median(each["seconds"]), max(each["seconds"])
+        lines.append(f"| {name} | {middle:.1f} | {low:.1f} to {high:.1f} | {max(each['memory']):.0f} |")
+    return "\n".join(["", *lines])
+
+
+def draw(figures: dict[str, Figures]) -> None:
+    """Draw processor time against rows; colours are readable on light and dark pages."""
+    from matplotlib import pyplot
+
+    grey = "#888888"
+    pyplot.rc("text", color=grey)
+    pyplot.rc("axes", labelcolor=grey, edgecolor=grey, titlecolor=grey)
+    for ticks in ("xtick", "ytick"):
+        pyplot.rc(ticks, color=grey)
+    pyplot.rc("svg", hashsalt="tables")
+    sizes = [float(millions) for millions in figures]
+    figure, panels = pyplot.subplots(1, len(PANELS), figsize=(10, 4), layout="constrained")
+    for axes, (title, shown) in zip(panels, PANELS.items(), strict=True):
+        for name in shown:
+            middle = [statistics.median(each[name]["seconds"]) for each in figures.values()]
+            low = [value - min(each[name]["seconds"]) for value, each in zip(middle, figures.values(), strict=True)]
+            high = [max(each[name]["seconds"]) - value for value, each in zip(middle, figures.values(), strict=True)]
+            axes.errorbar(sizes, middle, yerr=[low, high], marker="o", capsize=3, label=name)
+        axes.set(title=title, xlabel="millions of rows", ylabel="processor seconds", xlim=(0, None), ylim=(0, None))
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(PICTURE, transparent=True, metadata={"Date": None})
 
 
 if __name__ == "__main__":
