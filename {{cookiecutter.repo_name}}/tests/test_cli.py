@@ -1,12 +1,15 @@
 """What a command costs before it works: answering --help, or what cannot be followed, takes no large library."""
 
+import errno
 import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import polars as pl
 import pytest
+from pyarrow import parquet
 
 from {{ cookiecutter.src_package_name }} import cli, errors
 
@@ -92,6 +95,32 @@ def test_a_command_that_is_stopped_ends_so_whatever_a_library_makes_of_it(librar
     call = [sys.executable, "-c", STOPPED.format(PACKAGE, library)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+def write_with_arrow(file: str) -> None:
+    with parquet.ParquetWriter(file, pl.DataFrame({"a": [1]}).to_arrow().schema) as writer:
+        writer.write_table(pl.DataFrame({"a": [1]}).to_arrow())
+
+
+WAYS = {
+    "Python": lambda file: Path(file).write_text("a"),
+    "Polars, CSV": lambda file: pl.DataFrame({"a": [1]}).write_csv(file),
+    "Polars, Parquet": lambda file: pl.DataFrame({"a": [1]}).write_parquet(file),
+    "Arrow": write_with_arrow,
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_full_disk_is_told_in_a_line(way: str) -> None:
+    with pytest.raises(SystemExit, match="prepare: the disk is full: make room"), errors.told("prepare"):
+        WAYS[way]("/dev/full")
+
+
+def test_a_place_that_may_not_be_written_to_is_told_with_its_name() -> None:
+    refusal = OSError(errno.EROFS, "Read-only file system", "data/prepared")
+    with pytest.raises(SystemExit, match=r"infer: this place cannot be .* \(data/prepared\)"), errors.told("infer"):
+        raise refusal
 
 
 @pytest.mark.parametrize("module", errors.CLIENTS)

@@ -1,5 +1,6 @@
 """The errors a command reports in one line: our own, and those of the storage and MLflow clients."""
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ ADVICE = {
     "the server's certificate is not trusted: set AWS_CA_BUNDLE (a store) or REQUESTS_CA_BUNDLE (MLflow) to the file "
     "of the CA that signed it": ["SSLError"],
 }
+
+FULL = "the disk is full: make room, or set storage.root (or TMPDIR, for scratch) to another one, and run this again"
+CLOSED = "this place cannot be written to or read: allow it, or set storage.root to another one"
+DISK = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: CLOSED, errno.EACCES: CLOSED, errno.EPERM: CLOSED}
 
 
 class Problem(Exception):
@@ -99,9 +104,19 @@ def told(command: str) -> Iterator[None]:
     except Exception as error:
         if is_failure(error):
             sys.exit(f"{command}: {explain(error)}")
-        if line := mistake(error):
+        if line := mistake(error) or disk(error):
             sys.exit(f"{command}: {line}")
         raise
+
+
+def disk(error: BaseException) -> str | None:
+    """Put into a line what a disk refuses; None if it is not that. Polars has the number in its text only."""
+    in_text = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(in_text[1]) if in_text else getattr(error, "errno", None)
+    if number not in DISK:
+        return None
+    place = getattr(error, "filename", None)
+    return f"{DISK[number]} ({place})" if place else DISK[number]
 
 
 def is_silent(failure: BaseException) -> bool:
