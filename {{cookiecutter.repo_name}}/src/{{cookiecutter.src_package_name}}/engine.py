@@ -5,7 +5,7 @@ own, and a second time writes the same. What they return is small, since all of 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache
 from logging import CRITICAL
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 def results(
     task: Callable[..., Result], calls: Iterable[tuple[Any, ...]], compute: int | str, label: str
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Give what a function returns for each tuple of arguments, in the order in which the calls are through.
 
     Args:
@@ -37,7 +37,7 @@ def results(
     """
     listed = list(calls)
     done = _here(task, listed) if compute == 1 else _elsewhere(task, listed, compute)
-    return iter(tqdm(done, desc=label, unit=" shards", total=len(listed), disable=None))
+    yield from tqdm(done, desc=label, unit=" shards", total=len(listed), disable=None)
 
 
 def _here(task: Callable[..., Result], calls: list[tuple[Any, ...]]) -> Iterator[Result]:
@@ -76,7 +76,7 @@ def _client(compute: int | str, stack: ExitStack) -> AbstractContextManager[Any]
         except OSError as error:
             raise Problem(f"compute={compute}: no Dask scheduler answers there; see that it runs") from error
         return client
-    if compute < 1:
+    if not isinstance(compute, int) or compute < 1:
         raise Problem(f"compute={compute}: at least one process")
     # Each process has one core, and libraries count their threads when they are imported.
     threads = {f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}

@@ -7,31 +7,25 @@ if __name__ == "__main__":  # before the imports below: --help, or a wrong setti
 
 
 import hashlib
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
-from pyarrow import parquet
-from tqdm import tqdm
 
-from . import data, reader, review, split, storage, tables
-from .columns import COLUMNS, EXTRA, VERSION
-from .data import SPLITS, Fault
+from . import data, engine, reader, review, shards, split, storage, tables
+from .columns import VERSION
+from .data import SPLITS
 from .errors import Problem
 from .rejects import Rejects
 from .schema import Example
+from .shards import REJECTS, SCHEMA, UNPLACED, Checked, Done, Work
 from .split import Files, Hash, Rule, Time
-from .tables import Manifest, Part, describe
-
-SCHEMA = (*COLUMNS, *EXTRA)
-Good = Iterator[tuple[str | None, pl.DataFrame]]  # rows, and the split that they are for, if their file decides that
+from .tables import Manifest, Part, Split
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class Order:
     raw: list[Raw]
     rule: Rule
     before: Manifest | None
-    scratch: Path
+    folder: storage.Location
 
     @property
     def version(self) -> str:
@@ -66,74 +60,120 @@ class Order:
         settings = [VERSION, str(self.config.seed), str(self.config.data), str(self.rule)]
         return hashlib.sha256("\n".join([*settings, *(source.sha256 for source in self.raw)]).encode()).hexdigest()[:12]
 
-    @property
-    def others(self) -> list[str]:
-        """Name the columns beside the schema's that are of use: the id, and what rows are split by, or were before."""
+    def others(self, *rules: Rule | None) -> list[str]:
+        """Name the columns beside the schema's that are of use: the id, and what rules need."""
         known = {name for source in self.raw for name in source.columns}
-        names = [self.config.data.id, *self.rule.columns, *(self.before.split.columns if self.before else [])]
+        names = [self.config.data.id, *(name for rule in rules if rule for name in rule.columns)]
         return [name for name in dict.fromkeys(names) if name in known and name not in SCHEMA]
 
+    def work(self, source: Raw) -> Work:
+        """Say what the shards of a raw file are checked by."""
+        open_ = isinstance(self.rule, Time) and not self.rule.bounded  # then rows wait with all their columns
+        was = self.was(self.rule)
+        kept = self.others(self.rule, was if open_ else None)
+        written, size = reader.dialect(self.config.data), self.config.shard_bytes
+        return Work(
+            name=source.name,
+            file=source.file,
+            stamp=source.stamp,
+            place=source.split,
+            written=written,
+            rule=self.rule,
+            others=self.others(self.rule, was),
+            kept=kept,
+            before=None if open_ else was,
+            root=self.folder,
+            folder=shards.folder(source.sha256, written, source.split or self.rule, kept, size),
+        )
 
-@dataclass
-class Made:
-    """What came of the raw files: the rule, settled, and rows read, written and moved from where they were before."""
+    def settled(self, work: Work, rule: Rule) -> Work:
+        """Say what checked shards are parted by, once their rule is settled."""
+        kept = self.others(rule)
+        folder = shards.folder(work.folder, rule, kept)
+        return replace(work, rule=rule, kept=kept, before=self.was(rule), folder=folder)
 
-    rule: Rule
-    read: dict[str, int] = field(default_factory=dict)
-    rows: Counter[str] = field(default_factory=Counter)
-    moved: Counter[tuple[str, str]] | None = field(default_factory=Counter)
+    def was(self, rule: Rule) -> Rule | None:
+        """Give the rule of the tables before, if it is another."""
+        return self.before.split if self.before and self.before.split != rule else None
+
+
+class File(NamedTuple):
+    """What came of a raw file: what its shards were checked by, and what came of each, in order."""
+
+    work: Work
+    checked: list[Checked]
+
+    @property
+    def rows(self) -> int:
+        """Count its rows, good and bad."""
+        return sum(checked.rows for checked in self.checked)
+
+
+class Prepared(NamedTuple):
+    """What prepare made, and how it came about."""
+
+    manifest: Manifest
+    lines: list[str]
 
 
 def prepare(config: DictConfig) -> Manifest:
+    """Turn the configured raw files into prepared tables and their manifest, as `make` does."""
+    return make(config).manifest
+
+
+def make(config: DictConfig) -> Prepared:
     """Turn the configured raw files into prepared tables and their manifest.
 
-    Nothing is written if a file lacks a column or, with bad_rows=fail, if a row breaks a rule.
+    The tables stay as they are if a file lacks a column or, with bad_rows=fail, if a row breaks a rule.
 
     Raises:
         Problem: If so, if a setting cannot be followed, or if a split would be without rows.
     """
     if config.bad_rows not in ("fail", "quarantine"):
         raise Problem(f"bad_rows={config.bad_rows}: it is either fail or quarantine")
+    if not (isinstance(config.keep, int) and config.keep > 0):
+        raise Problem(f"keep={config.keep}: a whole number from 1, of the versions of the tables that stay")
     raw = sources(config)
     folder = storage.locate(config.storage.root, config.data.prepared)
     before = tables.earlier(folder)
     rule, notes = _kept(rule_for(config, raw), before)
-    with ExitStack() as stack:
-        order = Order(config, raw, rule, before, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        names = {name: f"{order.version}/{name}.parquet" for name in SPLITS}
-        drafts = {name: stack.enter_context(storage.publish(folder / place)) for name, place in names.items()}
-        rejects = Rejects(order.scratch / "quarantine.csv" if config.bad_rows == "quarantine" else None)
-        made = _make(order, drafts, rejects)
-        if rejects.rows and config.bad_rows == "fail":
-            raise Problem(_refusal(rejects))
-        _require_rows(made)
-        if rejects.quarantine and rejects.rows:
-            draft = stack.enter_context(storage.publish(folder / order.version / "quarantine.csv"))
-            shutil.copyfile(rejects.quarantine, draft)
-        parts = {name: pl.scan_parquet(draft, glob=False) for name, draft in drafts.items()}
-        splits = {name: describe(drafts[name], place, made.rows[name]) for name, place in names.items()}
-        classes = review.classes(parts)
-        groups = review.groups(made.rule, config.data.id, parts)
-        notes += _slow()
-        if before:
-            notes += review.moves(before.split, made.rule, made.moved)
-        if config.review:
-            notes += review.review(parts, made.rows, classes, made.rule)
+    if isinstance(rule, Files):
+        rule = Files(test=sorted(source.sha256 for source in raw if source.split == "test"))
+    order = Order(config, raw, rule, before, folder)
+    rejects = Rejects()
+    checked, lines = _check(order, rejects)
+    if rejects.rows and config.bad_rows == "fail":
+        raise Problem(_refusal(rejects))
+    rule, files = _settled(order, checked)
+    splits = {name: _split(files, name) for name in SPLITS}
+    _require_rows(splits, rule)
+    parts = {name: tables.scan(folder, rows.parts) for name, rows in splits.items()}
+    classes = review.classes(parts)
+    notes += _slow()
+    if before:
+        notes += review.moves(before.split, rule, _moved(files))
+    if config.review:
+        notes += review.review(parts, {name: rows.rows for name, rows in splits.items()}, classes, rule)
     manifest = Manifest(
         version=order.version,
         schema_version=VERSION,
         seed=config.seed,
-        raw=[Part(path=source.name, rows=made.read[source.name], sha256=source.sha256) for source in raw],
-        split=made.rule,
+        raw=[
+            Part(path=source.name, rows=file.rows, sha256=source.sha256, bytes=source.file.stat().st_size)
+            for source, file in zip(raw, files, strict=True)
+        ],
+        split=rule,
         splits=splits,
+        folders=sorted({file.work.folder for file in (*checked, *files)}),
         classes=classes,
-        groups=groups,
+        groups=review.groups(rule, config.data.id, parts),
         notes=notes,
         rejected=rejects.rows,
     )
-    with storage.publish(folder / "manifest.json") as draft:
-        draft.write_text(manifest.model_dump_json(indent=2))
-    return manifest
+    if rejects.rows:
+        _set_aside(files, folder / manifest.version / "quarantine.csv")
+    tables.publish(folder, manifest, config.keep)
+    return Prepared(manifest, lines)
 
 
 def sources(config: DictConfig) -> list[Raw]:
@@ -182,103 +222,138 @@ def _kept(rule: Rule, before: Manifest | None) -> tuple[Rule, list[str]]:
     return rule.model_copy(update={"by": before.split.by}), [note]
 
 
-def _make(order: Order, drafts: dict[str, Path], rejects: Rejects) -> Made:
-    """Check every row, and write the good ones to the drafts, each to the one of its split."""
-    made = Made(order.rule)
-    good = _good(order, rejects, made.read)
-    with tables.writers(drafts) as writers:
-        if isinstance(order.rule, Time) and not order.rule.bounded:
-            made.rule, good = _settled(order.rule, good, order)
-        if isinstance(order.rule, Files):
-            made.rule = Files(test=sorted(source.sha256 for source in order.raw if source.split == "test"))
-        was = order.before.split if order.before and order.before.split != made.rule else None
-        kept = {order.config.data.id, *made.rule.columns, *SCHEMA}
-        for place, table in good:
-            for name, rows in _by_split(table, made.rule, place).items():
-                writers[name].add(rows.select([column for column in rows.columns if column in kept]))
-                made.rows[name] += len(rows)
-                if was:
-                    made.moved = split.moved(was, rows, name, made.moved)
-    return made
+def _check(order: Order, rejects: Rejects) -> tuple[list[File], list[str]]:
+    """Have the shards of all files checked, and add up what comes of them, in order: whoever checked them, it is equal.
+
+    Returns:
+        What came of the files, and what to say of how they were checked.
+    """
+    works = [order.work(source) for source in order.raw]
+    dealt = [reader.shards(work.file, work.written, order.config.shard_bytes) for work in works]
+    calls = [(work, *numbered) for work, found in zip(works, dealt, strict=True) for numbered in enumerate(found)]
+    files, known = [], []
+    with closing(_done(shards.check, calls, order, "checking")) as done:
+        for work, found in zip(works, dealt, strict=True):
+            file = File(work, [])
+            ends = [_accepted(next(done), file, rejects) for _ in found]
+            _require_rows_in(file)
+            files.append(file)
+            known.append(sum(end.known for end in ends))
+    return files, [*_taken_over(files, known), *_undivided(files, order.config)]
 
 
-def _good(order: Order, rejects: Rejects, read: dict[str, int]) -> Good:
-    """Give the rows that keep every rule, in batches, each with the split that its file is for; note the others."""
-    written = reader.dialect(order.config.data)
-    others = order.others
-    for source in order.raw:
-        rows = 0
-        shards = reader.shards(source.file, written, order.config.shard_bytes)
-        for shard in tqdm(shards, desc=f"checking {source.name}", unit=" shards", disable=None):
-            for batch in reader.batches(source.file, written, shard):
-                good, bad, faults = data.check(batch, Example, source.name, rows)
-                rejects.add(bad, faults)
-                good = good.select(*_texts(others, good), *SCHEMA)
-                _require_place(good, order.rule, faults, source.name, rows)
-                yield source.split, good
-                rows += len(batch)
-        read[source.name] = rows
-        _require_whole(source, rows)
+def _done(task: Any, calls: list[tuple[Any, ...]], order: Order, label: str) -> Generator[Done, None, None]:
+    """Have calls done wherever `compute` says, and give their ends in the order of the calls."""
+    numbered = [(number, *call) for number, call in enumerate(calls)]
+    waiting: dict[int, Done] = {}
+    with closing(engine.results(task, numbered, order.config.compute, label)) as ends:
+        for number in range(len(calls)):
+            while number not in waiting:
+                end = next(ends)
+                waiting[end.call] = end
+            yield waiting.pop(number)
 
 
-def _require_whole(source: Raw, rows: int) -> None:
-    """Refuse a file without rows, and one that was replaced while it was read."""
-    if not rows:
-        raise Problem(f"{source.name} has no rows below its header: take it away, or write it again")
-    if storage.stamp(source.file) != source.stamp:
-        raise Problem(f"{source.name} was changed while it was read: run `make prepare` again")
+def _accepted(done: Done, file: File, rejects: Rejects) -> Done:
+    """Take note of what came of a file's next shard."""
+    before = file.rows
+    if done.checked is None:
+        place = f"{file.work.name}, row {before + done.row}: " if done.row else ""
+        raise Problem(f"{place}{done.refusal}")
+    rejects.follow(file.work.name, before, done.checked)
+    file.checked.append(done.checked)
+    return done
 
 
-def _settled(rule: Time, good: Good, order: Order) -> tuple[Time, Good]:
-    """Find the bounds of the splits, which the shares of all rows decide; the rows wait in a file meanwhile."""
-    file = order.scratch / "rows.parquet"
-    with tables.writers({"": file}) as waiting:
-        for _, table in good:
-            waiting[""].add(table)
-    if not file.exists():
-        return rule, iter(())
-    times = pl.scan_parquet(file).select(rule.column).collect().to_series()
-    rule = rule.settled(times, order.config.data.split.valid, order.config.data.split.test)
-    again = (pl.DataFrame(pl.from_arrow(batch)) for batch in parquet.ParquetFile(file).iter_batches())
-    return rule, ((None, table) for table in again)
+def _require_rows_in(file: File) -> None:
+    if not file.rows:
+        raise Problem(f"{file.work.name} has no rows below its header: take it away, or write it again")
 
 
-def _texts(names: list[str], table: pl.DataFrame) -> list[pl.Expr]:
-    """Give columns that the schema does not know as text, as which a CSV file has them."""
-    return [
-        (split.text(name, table.schema[name]) if name in table.columns else pl.lit(None, pl.String)).alias(name)
-        for name in names
+def _taken_over(files: list[File], known: list[int]) -> list[str]:
+    """Say what was checked by an earlier run."""
+    whole = [file for file, count in zip(files, known, strict=True) if count == len(file.checked)]
+    lines = [f"{len(whole)} of {len(files)} file(s) had been checked before, and were taken over"] if whole else []
+    return lines + [
+        f"{file.work.name}: {count} of {len(file.checked)} shards had been checked before, and were taken over"
+        for file, count in zip(files, known, strict=True)
+        if 0 < count < len(file.checked)
     ]
 
 
-def _require_place(good: pl.DataFrame, rule: Rule, faults: list[Fault], file: str, start: int) -> None:
-    """Refuse a row that the rule does not decide on."""
-    for place in good.select(~rule.placed(good.schema)).to_series().arg_true()[:1]:
-        bad = {fault.row for fault in faults}
-        rows = [row for row in range(start + 1, start + len(good) + len(bad) + 1) if row not in bad]
-        raise Problem(f"{file}, row {rows[place]}: {rule.refusal(good.row(place, named=True))}")
+def _undivided(files: list[File], config: DictConfig) -> list[str]:
+    """Say which large files could not be shared among several workers, and why."""
+    if config.compute == 1:
+        return []
+    return [
+        f"{file.work.name} was checked by one worker as a whole, because {reason}"
+        for file in files
+        if (reason := reader.undivided(file.work.file, file.work.written))
+        and file.work.file.stat().st_size > config.shard_bytes
+    ]
+
+
+def _settled(order: Order, files: list[File]) -> tuple[Rule, list[File]]:
+    """Find the bounds of the splits where the shares of all rows decide them, and part the rows, which waited."""
+    rule = order.rule
+    waiting = [checked.parts[UNPLACED] for file in files for checked in file.checked if UNPLACED in checked.parts]
+    if not isinstance(rule, Time) or not waiting:
+        return rule, files
+    times = tables.scan(order.folder, waiting).select(rule.column).collect().to_series()
+    rule = rule.settled(times, order.config.data.split.valid, order.config.data.split.test)
+    files = [file._replace(work=order.settled(file.work, rule)) for file in files]
+    calls = [(file.work, *numbered) for file in files for numbered in enumerate(file.checked)]
+    with closing(_done(shards.place, calls, order, "splitting")) as done:
+        return rule, [File(file.work, [_whole(next(done)) for _ in file.checked]) for file in files]
+
+
+def _whole(done: Done) -> Checked:
+    assert done.checked, "shards that were checked are not refused"
+    return done.checked
+
+
+def _split(files: list[File], name: str) -> Split:
+    """List the files of a split."""
+    parts = [checked.parts[name] for file in files for checked in file.checked if name in checked.parts]
+    return Split(rows=sum(part.rows for part in parts), parts=parts)
+
+
+def _moved(files: list[File]) -> Counter[tuple[str, str]] | None:
+    """Add up the rows that moved, by the splits that they were and are in; None if they cannot be counted."""
+    total: Counter[tuple[str, str]] = Counter()
+    for checked in (checked for file in files for checked in file.checked):
+        if checked.moved is None:
+            return None
+        for was, place, count in checked.moved:
+            total[was, place] += count
+    return total
+
+
+def _set_aside(files: list[File], quarantine: storage.Location) -> None:
+    """Put the faults of all shards in one file, with their rows in the whole files."""
+    with storage.publish(quarantine) as draft, draft.open("wb") as stream:
+        for file in files:
+            before = 0
+            for checked in file.checked:
+                if part := checked.parts.get(REJECTS):
+                    lines = pl.read_parquet(storage.fetch(file.work.root / part.path), glob=False)
+                    lines = lines.with_columns(pl.lit(file.work.name).alias("file"), pl.col("row") + before)
+                    lines.write_csv(stream, include_header=not stream.tell())
+                before += checked.rows
 
 
 def _refusal(rejects: Rejects) -> str:
     return (
-        f"{rejects.rows} bad row(s), nothing written\n{rejects}\nCorrect the file or the rules in schema.py, "
-        "or set such rows aside with bad_rows=quarantine."
+        f"{rejects.rows} bad row(s), so the prepared tables stay as they were\n{rejects}\nCorrect the file or the "
+        "rules in schema.py, or set such rows aside with bad_rows=quarantine."
     )
 
 
-def _by_split(good: pl.DataFrame, rule: Rule, place: str | None) -> dict[str, pl.DataFrame]:
-    """Part the rows of a batch by their splits; those of a file that is for one split lie there as a whole."""
-    if place:
-        return {place: good}
-    labels = good.select(rule.labels(good.schema)).to_series()
-    return {name: good.filter(labels == name) for name in SPLITS}
-
-
-def _require_rows(made: Made) -> None:
-    if missing := [name for name in SPLITS if not made.rows[name]]:
+def _require_rows(splits: dict[str, Split], rule: Rule) -> None:
+    if missing := [name for name in SPLITS if not splits[name].rows]:
         raise Problem(
-            f"{made.rows.total()} good row(s) are too few: none left for {', '.join(missing)} by {made.rule}; "
-            "add rows, or change data.split"
+            f"{sum(rows.rows for rows in splits.values())} good row(s) are too few: none left for {', '.join(missing)} "
+            f"by {rule}; add rows, or change data.split"
         )
 
 
@@ -292,12 +367,17 @@ def _slow() -> list[str]:
 
 def main(config: DictConfig) -> None:
     """Prepare, and say what came of it."""
-    manifest = prepare(config)
+    manifest, lines = make(config)
     folder = storage.locate(config.storage.root, config.data.prepared)
-    for name, part in manifest.splits.items():
-        print(f"{name:6} {part.rows:>8} rows  {folder / part.path}")
+    for name, rows in manifest.splits.items():
+        print(f"{name:6} {rows.rows:>8} rows  {_place(folder, rows)}")
     print(f"split by {manifest.split}")
-    for line in (*review.proportions(manifest.classes, manifest.groups), *manifest.notes):
+    for line in (*review.proportions(manifest.classes, manifest.groups), *manifest.notes, *lines):
         print(line)
     if manifest.rejected:
         print(f"{manifest.rejected} bad row(s) set aside: {folder / manifest.version / 'quarantine.csv'}")
+
+
+def _place(folder: storage.Location, rows: Split) -> str:
+    first, *others = rows.parts
+    return f"{folder / first.path}{f' and {len(others)} more' if others else ''}"

@@ -143,11 +143,22 @@ def shards(file: Location, written: Dialect, size: int) -> list[Shard]:
             rows = table.metadata.num_rows
             whole = sum(table.metadata.row_group(group).total_byte_size for group in range(table.num_row_groups))
         return _ranges(0, rows, max(rows * size // max(whole, 1), 1))
-    if written.multiline or written.encoding != "utf-8" or file.suffix.lower() == ".gz":
+    if undivided(file, written):
         return [WHOLE]
     with _opened(file, written) as stream:
         _first_line(stream)
         return _ranges(stream.tell(), file.stat().st_size, size)
+
+
+def undivided(file: Location, written: Dialect) -> str:
+    """Say why a file can be read only from its beginning to its end; nothing if it can be read in parts."""
+    if _is_parquet(file):
+        return ""
+    if file.suffix.lower() == ".gz":
+        return "it is compressed"
+    if written.multiline:
+        return "its cells may hold line ends (data.csv.multiline)"
+    return "" if written.encoding == "utf-8" else f"it is {written.encoding}"
 
 
 def _ranges(start: int, stop: int, size: int) -> list[Shard]:

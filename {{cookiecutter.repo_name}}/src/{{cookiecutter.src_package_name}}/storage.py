@@ -5,12 +5,14 @@ cloudpathlib reads the address's scheme and takes credentials from environment v
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from uuid import uuid4
 
 from .errors import Problem
 
@@ -139,10 +141,10 @@ def _range(location: "CloudPath", start: int, stop: int) -> bytes:
 
 
 def stamp(location: Location) -> str:
-    """Give a mark that changes when a file is replaced or written to."""
+    """Give a mark that changes when a file is replaced or written to, and is the same on all machines."""
     if isinstance(location, Path):
         state = location.stat()
-        return f"{state.st_ino} {state.st_size} {state.st_mtime_ns}"
+        return f"{state.st_size} {state.st_mtime_ns}"
     return str(location.etag)  # type: ignore[attr-defined]  # as all of cloudpathlib's paths have it
 
 
@@ -166,7 +168,7 @@ def publish(location: Location) -> Iterator[Path]:
         return
     new = [folder for folder in location.parents if not folder.exists()]
     location.parent.mkdir(parents=True, exist_ok=True)
-    draft = location.with_name(f".{location.name}.{os.getpid()}")
+    draft = location.with_name(f".{location.name}.{uuid4().hex}")  # of no other process, on whatever machine
     try:
         yield draft
         if draft.exists():
@@ -176,6 +178,14 @@ def publish(location: Location) -> Iterator[Path]:
         for parent in new:
             with suppress(OSError):  # it is not empty, as after a success
                 parent.rmdir()
+
+
+def remove(folder: Location) -> None:
+    """Take a folder away, with all that is in it, even if another process does so at once."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.rmtree()
 
 
 def digest(location: Location) -> str:

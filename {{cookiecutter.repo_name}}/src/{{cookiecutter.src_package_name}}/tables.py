@@ -1,9 +1,10 @@
-"""The prepared tables: three Parquet files and the manifest that names them.
+"""The prepared tables: Parquet files, a few for each split, and the manifest that names them.
 
 The manifest is written last and in one piece, so a reader sees the tables of one run of prepare whole, or those of the
 run before it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from .errors import Problem
 from .split import Rule
 
 ROW_GROUP = 100_000  # rows
+RUN = 24 * 3600  # seconds that a run of prepare takes at most: parts that it made or found are as new as that
 
 
 class Part(BaseModel):
@@ -27,6 +29,14 @@ class Part(BaseModel):
     path: str
     rows: int
     sha256: str
+    bytes: int
+
+
+class Split(BaseModel):
+    """The rows of a split, in the files in which they lie, in order."""
+
+    rows: int
+    parts: list[Part]
 
 
 class Manifest(BaseModel):
@@ -37,7 +47,8 @@ class Manifest(BaseModel):
     seed: int
     raw: list[Part]
     split: Rule  # what decides where a row lies, with all that it needs
-    splits: dict[str, Part]
+    splits: dict[str, Split]
+    folders: list[str]  # of all parts, and of what they were made from
     classes: dict[str, dict[str, int]] = {}  # rows of each class, by split; none for a regression
     groups: dict[str, int] = {}  # groups of rows that stay together, by split, where columns were named
     notes: list[str] = []  # what prepare noticed
@@ -65,16 +76,49 @@ def earlier(folder: storage.Location) -> Manifest | None:
         return None
 
 
-def _table(folder: storage.Location, part: Part) -> pl.DataFrame:
-    file = storage.fetch(folder / part.path)
-    if storage.digest(file) != part.sha256:
-        raise Problem(f"{folder / part.path} is not the file that prepare wrote: run `make prepare` again")
-    return pl.read_parquet(file)
+def _table(folder: storage.Location, rows: Split) -> pl.DataFrame:
+    for part in rows.parts:
+        file = folder / part.path
+        if not file.exists() or storage.digest(storage.fetch(file)) != part.sha256:
+            raise Problem(f"{file} is not the file that prepare wrote: take it away, and run `make prepare` again")
+    return scan(folder, rows.parts).collect()
+
+
+def scan(folder: storage.Location, parts: list[Part]) -> pl.LazyFrame:
+    """Give the rows of some parts, in order."""
+    return pl.scan_parquet([storage.fetch(folder / part.path) for part in parts], glob=False)
 
 
 def describe(file: Path, path: str, rows: int) -> Part:
     """Describe a file that lies on this disk."""
-    return Part(path=path, rows=rows, sha256=storage.digest(file))
+    return Part(path=path, rows=rows, sha256=storage.digest(file), bytes=file.stat().st_size)
+
+
+def publish(folder: storage.Location, manifest: Manifest, keep: int) -> None:
+    """Write the manifest, and take away what only versions before the newest `keep` need."""
+    text = manifest.model_dump_json(indent=2)
+    for place in (folder / manifest.version / "manifest.json", folder / "manifest.json"):
+        with storage.publish(place) as draft:
+            draft.write_text(text, encoding="utf-8")
+    _tidy(folder, keep)
+
+
+def _tidy(folder: storage.Location, keep: int) -> None:
+    """Take away old versions, and parts that no other one is made of and no run may be about to use."""
+    versions = [found.parent for found in folder.glob("*/manifest.json")]
+    newest = sorted(versions, key=lambda version: -_changed(version / "manifest.json"))
+    for version in newest[keep:]:
+        storage.remove(version)
+    kept = [earlier(folder), *(earlier(version) for version in newest[:keep])]
+    named = {place for manifest in kept if manifest for place in manifest.folders}
+    for parts in folder.glob("parts/*"):
+        if f"parts/{parts.name}" not in named and time.time() - _changed(*parts.iterdir()) > RUN:
+            storage.remove(parts)
+
+
+def _changed(*files: storage.Location) -> float:
+    """Give the time of the last change, which is long ago where there are no files."""
+    return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
 
 
 class Writer:
