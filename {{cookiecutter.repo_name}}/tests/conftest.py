@@ -196,7 +196,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tables(finished: Path) -> dict[str, pl.DataFrame]:
     """The prepared tables of the sample data."""
-    return {name: pl.read_parquet(next(finished.glob(f"data/prepared/*/{name}.parquet"))) for name in data.SPLITS}
+    return {name: pl.read_parquet(finished / f"data/prepared/parts/*/{name}-*.parquet") for name in data.SPLITS}
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,25 @@
+import gzip
 import json
+import os
+import shutil
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
+from omegaconf import DictConfig
+from polars.testing import assert_frame_equal
 
 from {{ cookiecutter.src_package_name }} import review, storage, tables
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
+from {{ cookiecutter.src_package_name }}.tables import Manifest
 
 from .conftest import BY_ROW, NUMBERED, a_number, as_text, configure, number, raw_files, rewrite, spoil
 from .other import Other, declare
@@ -24,24 +32,40 @@ def test_every_row_is_in_one_table(folder: Path) -> None:
     assert [len(found[name]) for name in found] == [manifest.splits[name].rows for name in found]
 
 
-def test_the_size_of_batches_changes_nothing(folder: Path) -> None:
-    whole = prepare(configure("prepare"))
-    assert prepare(configure("prepare", "shard_bytes=300")) == whole
+def test_the_size_of_shards_changes_no_row(folder: Path) -> None:
+    whole = prepare(configure("prepare")), read(folder)
+    assert len(whole[0].splits["train"].parts) == 1
+    shards = prepare(configure("prepare", "shard_bytes=300")), read(folder)
+    assert len(shards[0].splits["train"].parts) > 2
+    assert alike(shards) == alike(whole)
+    for name, table in shards[1].items():
+        assert_frame_equal(table, whole[1][name])
+
+
+def read(folder: Path) -> dict[str, pl.DataFrame]:
+    return tables.read(folder / "data/prepared")[1]
+
+
+def alike(made: tuple[Manifest, object]) -> dict[str, Any]:
+    """Give what a manifest says, whatever the files that the rows lie in."""
+    found = made[0].model_dump(exclude={"splits", "folders"})
+    return found | {name: split.rows for name, split in made[0].splits.items()}
 
 
 def test_another_seed_makes_other_tables(folder: Path) -> None:
     one, other = (prepare(configure("prepare", *BY_ROW, f"seed={seed}")) for seed in (1, 2))
     assert one.version != other.version
-    assert one.splits["train"].sha256 != other.splits["train"].sha256
+    assert one.splits["train"].parts[0].sha256 != other.splits["train"].parts[0].sha256
 
 
-def test_bad_rows_are_all_told_and_nothing_is_written(folder: Path) -> None:
+def test_bad_rows_are_all_told_and_the_tables_stay_as_they_were(folder: Path) -> None:
+    before = prepare(configure("prepare"))
     rewrite(folder, spoil(3, a_number(), "much"))
     rewrite(folder, spoil(9, TARGET, "no such thing"))
     with pytest.raises(Problem, match="2 bad row") as caught:
         prepare(configure("prepare", "shard_bytes=300"))
     assert all(word in str(caught.value) for word in ("much", "no such thing", a_number(), TARGET))
-    assert not (folder / "data/prepared").exists()
+    assert tables.read(folder / "data/prepared")[0] == before
 
 
 def test_bad_rows_can_be_set_aside(folder: Path) -> None:
@@ -101,16 +125,184 @@ def test_remarks_can_be_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_memory_does_not_grow_with_faults(plain: Other) -> None:
     peaks = []
-    for rows in (1_000, 1_000, 8_000):
+    for rows in (8_000, 8_001, 64_000):
         lines = ["id,x,y", *(f"{row},{'much' if row % 2 else row},{row}" for row in range(rows))]
         (plain.folder / "raw.csv").write_text("\n".join(lines), encoding="utf-8")
         tracemalloc.start()
-        manifest = plain.prepare.prepare(plain.config("bad_rows=quarantine", "review=false", "shard_bytes=4000"))
+        manifest = plain.prepare.prepare(plain.config("bad_rows=quarantine", "review=false", "shard_bytes=100000"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert manifest.rejected == rows // 2
-    _, few, many = peaks  # the first run imports what the others use
+    _, few, many = peaks  # the first run imports what the others use, which is no file that was checked before
     assert many < 1.5 * few
+
+
+@pytest.fixture
+def days(plain: Other) -> Other:
+    """The same with a folder of raw files, of thirty rows a day."""
+    (plain.folder / "raw").mkdir()
+    for day in range(3):
+        add(plain, day)
+    return plain
+
+
+def add(other: Other, day: int, x: object = 1) -> Path:
+    file = other.folder / f"raw/{day}.csv"
+    rows = [f"{day}-{row},{x if row == 5 else row},{row}" for row in range(1, 31)]
+    file.write_text("\n".join(["id,x,y", *rows]), encoding="utf-8")
+    return file
+
+
+def lines(other: Other, *overrides: str) -> list[str]:
+    """Prepare, and give what is told of how rows were checked."""
+    return other.prepare.make(of_days(other, *overrides)).lines
+
+
+def of_days(other: Other, *overrides: str) -> DictConfig:
+    return other.config(
+        "review=false", "shard_bytes=90", "data.split.valid=0.3", "data.split.test=0.3", *overrides, raw="raw"
+    )
+
+
+def taken_over(count: int, total: int) -> list[str]:
+    return [f"{count} of {total} file(s) had been checked before, and were taken over"]
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    """Hash all files below a folder."""
+    found = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): storage.digest(file) for file in found}
+
+
+def test_a_new_file_costs_only_itself(days: Other) -> None:
+    assert lines(days) == []
+    assert lines(days) == taken_over(3, 3)
+    add(days, 3)
+    assert lines(days) == taken_over(3, 4)
+    assert lines(days, "seed=7") == []
+    _, found = days.tables.read(days.folder / "prepared")
+    assert sorted(pl.concat(found.values())["id"]) == sorted(f"{day}-{row}" for day in range(4) for row in range(1, 31))
+
+
+def test_another_size_schema_or_code_checks_anew(days: Other, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(days)
+    assert lines(days, "shard_bytes=70") == []
+    assert lines(days, "data.missing=[none]") == []
+    monkeypatch.setattr(days.shards, "VERSION", "another")
+    assert lines(days) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(days.engine, "code", lambda: "another")
+    assert lines(days) == []
+
+
+def test_a_file_of_another_name_is_taken_over_and_told_by_its_own(days: Other) -> None:
+    file = add(days, 1, "much")
+    with pytest.raises(days.errors.Problem, match=r"1\.csv +┆ 5 "):
+        lines(days)
+    file.rename(file.with_name("9.csv"))
+    with pytest.raises(days.errors.Problem, match=r"9\.csv +┆ 5 "):
+        lines(days)
+    manifest, told = days.prepare.make(of_days(days, "bad_rows=quarantine"))
+    quarantine = pl.read_csv(days.folder / "prepared" / manifest.version / "quarantine.csv")
+    assert quarantine.select("file", "row").rows() == [("9.csv", 5)]
+    assert told == taken_over(3, 3)
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(days: Other, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(days)
+    whole = files_below(days.folder / "prepared")
+    shutil.rmtree(days.folder / "prepared")
+    real, calls = days.data.check, []
+
+    def stop(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(days.data, "check", stop)
+    with pytest.raises(KeyboardInterrupt):
+        lines(days)
+    with pytest.raises(days.errors.Problem, match="no prepared data"):
+        days.tables.read(days.folder / "prepared")
+    assert lines(days) == [
+        *taken_over(1, 3),
+        "1.csv: 1 of 4 shards had been checked before, and were taken over",
+    ]
+    assert len(calls) == 12 + 1
+    assert files_below(days.folder / "prepared") == whole
+
+
+def test_parts_that_are_gone_or_cut_are_made_again(days: Other) -> None:
+    manifest = days.prepare.prepare(of_days(days))
+    whole = files_below(days.folder / "prepared")
+    first, second, *_ = manifest.splits["train"].parts
+    (days.folder / "prepared" / first.path).unlink()
+    (days.folder / "prepared" / second.path).write_bytes(b"PAR1")
+    next((days.folder / "prepared/parts").glob("*/000002.json")).write_text("{")
+    assert days.prepare.prepare(of_days(days)) == manifest
+    assert files_below(days.folder / "prepared") == whole
+
+
+def test_old_versions_go_with_the_parts_that_only_they_have(days: Other) -> None:
+    versions = [days.prepare.prepare(of_days(days, "keep=2", f"seed={seed}")) for seed in range(2)]
+    for parts in (days.folder / "prepared/parts").iterdir():
+        old(parts)
+    young = days.folder / "prepared/parts/0"  # of a run that is still going on
+    young.mkdir()
+    (young / "000000.json").touch()
+    versions.append(days.prepare.prepare(of_days(days, "keep=2", "seed=2")))
+    found = {place.parent.name for place in (days.folder / "prepared").glob("*/manifest.json")}
+    assert found == {manifest.version for manifest in versions[1:]}
+    parts = {f"parts/{place.name}" for place in (days.folder / "prepared/parts").iterdir()}
+    assert parts == {"parts/0", *versions[1].folders, *versions[2].folders}
+    old(young)
+    days.prepare.prepare(of_days(days, "keep=1", "seed=1"))  # which is the newest again
+    assert {f"parts/{place.name}" for place in (days.folder / "prepared/parts").iterdir()} >= set(versions[1].folders)
+    assert not young.exists()
+
+
+def old(folder: Path) -> None:
+    """Let all files of a folder be as old as if their run had ended long ago."""
+    for file in folder.iterdir():
+        os.utime(file, (0, 0))
+
+
+def test_what_a_run_takes_over_is_not_taken_away_by_another(days: Other) -> None:
+    manifest = days.prepare.prepare(of_days(days))
+    folders = [days.folder / "prepared" / folder for folder in manifest.folders]
+    for folder in folders:
+        old(folder)
+    lines(days)
+    assert all(time.time() - (folder / "000000.json").stat().st_mtime < 60 for folder in folders)
+
+
+@pytest.mark.parametrize("keep", ["0", "-1", "many", "1.5"])
+def test_a_number_of_versions_that_cannot_be_is_a_problem(keep: str, days: Other) -> None:
+    with pytest.raises(days.errors.Problem, match=f"keep={keep}: a whole number from 1"):
+        lines(days, f"keep={keep}")
+
+
+def test_a_file_that_cannot_be_divided_is_told(days: Other) -> None:
+    file = add(days, 1)
+    (file.with_suffix(".csv.gz")).write_bytes(gzip.compress(file.read_bytes() * 9, 0))
+    assert reasons(days) == ["1.csv.gz was checked by one worker as a whole, because it is compressed"]
+    multiline = "its cells may hold line ends (data.csv.multiline)"
+    assert f"0.csv was checked by one worker as a whole, because {multiline}" in reasons(
+        days, "data.csv.multiline=true"
+    )
+    assert "0.csv was checked by one worker as a whole, because it is cp1252" in reasons(
+        days, "data.csv.encoding=cp1252"
+    )
+
+
+def reasons(other: Other, *overrides: str) -> list[str]:
+    config = of_days(other, *overrides)
+    written = other.reader.dialect(config.data)
+    files = other.storage.files(other.folder / "raw").items()
+    found = [other.prepare.File(SimpleNamespace(name=name, file=file, written=written), []) for name, file in files]
+    config.compute = 2
+    return list(other.prepare._undivided(found, config))
 
 
 def test_a_changed_column_is_named_and_nothing_is_written(folder: Path) -> None:
@@ -155,10 +347,14 @@ def test_an_unknown_policy_is_a_problem(folder: Path) -> None:
 
 def test_tables_that_were_changed_are_refused(folder: Path) -> None:
     manifest = prepare(configure("prepare"))
-    file = folder / "data/prepared" / manifest.splits["test"].path
+    file = folder / "data/prepared" / manifest.splits["test"].parts[0].path
     pl.read_parquet(file).head(3).write_parquet(file)
     with pytest.raises(Problem, match="not the file that prepare wrote"):
         tables.read(folder / "data/prepared")
+    file.unlink()
+    with pytest.raises(Problem, match="not the file that prepare wrote"):
+        tables.read(folder / "data/prepared")
+    assert prepare(configure("prepare")) == manifest
 
 
 def test_tables_of_another_schema_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

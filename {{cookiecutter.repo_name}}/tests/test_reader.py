@@ -78,7 +78,7 @@ def prepared(other: Other, *overrides: str) -> str:
     try:
         manifest = other.prepare.prepare(config)
     except other.errors.Problem as problem:
-        assert not (other.folder / "prepared").exists()
+        assert not (other.folder / "prepared/manifest.json").exists()
         return " ".join(re.sub("[│┆]", " ", str(problem)).split())  # as if a table broke no line
     return f"{sum(part.rows for part in manifest.raw)} rows"
 

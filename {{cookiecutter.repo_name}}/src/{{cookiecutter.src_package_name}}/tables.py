@@ -114,6 +114,9 @@ def _tidy(folder: storage.Location, keep: int) -> None:
     for parts in folder.glob("parts/*"):
         if f"parts/{parts.name}" not in named and time.time() - _changed(*parts.iterdir()) > RUN:
             storage.remove(parts)
+    for draft in folder.rglob(".*") if isinstance(folder, Path) else ():  # of runs that were killed
+        if time.time() - _changed(draft) > RUN:
+            draft.unlink(missing_ok=True)
 
 
 def _changed(*files: storage.Location) -> float:
