@@ -82,7 +82,11 @@ def _client(compute: int | str, stack: ExitStack) -> AbstractContextManager[Any]
     threads = {f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
     stack.enter_context(dask.config.set(threads))
     cluster = LocalCluster(
-        n_workers=compute, threads_per_worker=1, memory_limit=0, dashboard_address=None, silence_logs=CRITICAL
+        n_workers=compute,
+        threads_per_worker=1,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=CRITICAL,
     )
     return Client(stack.enter_context(cluster), set_as_default=False)
 

@@ -118,7 +118,7 @@ def place(call: int, work: Work, number: int, unplaced: Checked) -> Done:
 
 
 def _listed(moved: Moved) -> list[tuple[str, str, int]] | None:
-    return None if moved is None else [(*places, count) for places, count in moved.items()]
+    return None if moved is None else sorted((*places, count) for places, count in moved.items())
 
 
 def _recorded(work: Work, number: int) -> Checked | None:
