@@ -187,25 +187,39 @@ def kubectl(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORD": str(tmp_path / "calls"), "REAL": real}
 
 
-def sent(kubectl: dict[str, str]) -> tuple[str, Any]:
-    """The login and the first document of what was sent."""
-    [text] = [text for _, text in calls(kubectl) if text]
-    login, documents = text.split("\n---\n", 1)
-    return login.strip(), next(yaml.safe_load_all(documents))
+def sent(kubectl: dict[str, str]) -> list[tuple[str, Any]]:
+    """The login and the first document of each thing that was sent, in turn."""
+    parts = [text.split("\n---\n", 1) for _, text in calls(kubectl) if text]
+    return [(login.strip(), next(yaml.safe_load_all(documents))) for login, documents in parts]
 
 
-def test_a_training_is_sent_and_waited_for(project: Path, kubectl: dict[str, str]) -> None:
+def trained(project: Path, kubectl: dict[str, str]) -> subprocess.CompletedProcess[str]:
     given = ["--secret", "CLUSTER_LOGIN=a login", "--input", "overrides=model=forest 'note=it is'"]
     deliver = project / ".github" / "workflows" / "deliver.yml"
     deliver.write_text(deliver.read_text().replace("    needs: image\n", ""))  # which were there before
-    done = act(project, "deliver", "train", *given, event="workflow_dispatch", **kubectl)
+    return act(project, "deliver", "train", *given, event="workflow_dispatch", **kubectl)
+
+
+def test_a_training_is_sent_and_waited_for_once_the_tables_are_made(project: Path, kubectl: dict[str, str]) -> None:
+    done = trained(project, kubectl)
     assert done.returncode == 0, done.stdout + done.stderr
-    login, job = sent(kubectl)
-    assert login == "a login"
-    [container] = job["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["model=forest", "note=it is"]
-    assert container["image"].endswith(f"/pipeline:{head(project)[:8]}")
+    logins, jobs = zip(*sent(kubectl), strict=True)
+    assert logins == ("a login", "a login")
+    [prepare], [train] = [job["spec"]["template"]["spec"]["containers"] for job in jobs]
+    assert (prepare["name"], prepare["args"]) == ("prepare", [])
+    assert (train["name"], train["args"]) == ("train", ["model=forest", "note=it is"])
+    assert prepare["image"] == train["image"]
+    assert train["image"].endswith(f"/pipeline:{head(project)[:8]}")
     assert "a login" not in done.stdout
+
+
+def test_nothing_is_trained_on_tables_that_could_not_be_made(project: Path, kubectl: dict[str, str]) -> None:
+    done = trained(project, {**kubectl, "FAILS": "prepare"})
+    assert done.returncode, done.stdout + done.stderr
+    assert "2 bad row(s), nothing written" in done.stdout
+    assert "job.batch/my-ml-project-prepare-x7k2p failed: BackoffLimitExceeded" in done.stdout
+    [(_, job)] = sent(kubectl)
+    assert job["spec"]["template"]["spec"]["containers"][0]["name"] == "prepare"
 
 
 def test_a_version_is_deployed_and_tried(project: Path, kubectl: dict[str, str], served: Any) -> None:
@@ -215,7 +229,7 @@ def test_a_version_is_deployed_and_tried(project: Path, kubectl: dict[str, str],
     given += ["--secret", "CLUSTER_LOGIN=a login", "--var", "JOB_SETTINGS=ENVIRONMENT=prod\nNAMESPACE=live"]
     done = act(project, "deploy", "deploy", *given, event="workflow_dispatch", SERVICE_PORT=str(served.port), **kubectl)
     assert done.returncode == 0, done.stdout + done.stderr
-    _, deployment = sent(kubectl)
+    [(_, deployment)] = sent(kubectl)
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"].endswith("/serve:01234567")
     assert {"name": "SERVE_MODEL", "value": "models:/my-ml-project/7"} in container["env"]

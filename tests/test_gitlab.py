@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,7 +147,7 @@ LOGINS = {"*": "login of the team", "production": "login of production"}
 def test_a_model_is_delivered(
     runner: Callable[..., Runner], tmp_path: Path, served: Any, record_property: Told
 ) -> None:
-    """Trained with overrides, deployed as champion to staging, and as that version to production."""
+    """Data prepared, a model trained with overrides, deployed as champion to staging, as that version to production."""
     served.version = "7"
     made = runner()
     stand_ins(made.engine, made.preview())
@@ -159,9 +160,12 @@ def test_a_model_is_delivered(
     assert "promoted to champion" in done.said("train")
     sent = [text for _, text in calls({"RECORD": str(tmp_path / "kubectl")}) if text]
     logins, documents = zip(*[text.split("\n---\n", 1) for text in sent], strict=True)
-    assert logins == (LOGINS["*"], LOGINS["*"], LOGINS["production"])
-    job, staging, production = [next(yaml.safe_load_all(text)) for text in documents]
+    assert logins == (*[LOGINS["*"]] * 3, LOGINS["production"])
+    prepared, job, staging, production = [next(yaml.safe_load_all(text)) for text in documents]
     sha = made.git("rev-parse", "--short=8", "HEAD")
+    assert container(prepared)["name"] == "prepare"
+    assert container(prepared)["args"] == []
+    assert container(job)["name"] == "train"
     assert container(job)["args"] == ["model=forest", "note=it is"]
     assert container(job)["image"] == f"{IMAGE}/pipeline:{sha}"
     assert container(staging)["image"] == container(production)["image"] == f"{IMAGE}/serve:{sha}"
@@ -177,6 +181,20 @@ def test_a_model_is_delivered(
     record_property("told", "GitLab, delivery in containers: train, staging and production, the same version in both")
 
 
+def test_nothing_is_trained_on_tables_that_could_not_be_made(runner: Callable[..., Runner], tmp_path: Path) -> None:
+    made = runner()
+    stand_ins(made.engine, made.preview())
+    made.volumes |= cluster(tmp_path)
+    made.variables |= {"FAILS": "prepare"}
+    made.files |= {"CLUSTER_LOGIN": LOGINS}
+    done = made.run("train")
+    assert done.passed == {"train": False}, done.text
+    assert "2 bad row(s), nothing written" in done.said("train")
+    assert "job.batch/my-ml-project-prepare-x7k2p failed: BackoffLimitExceeded" in done.said("train")
+    [sent] = [text for _, text in calls({"RECORD": str(tmp_path / "kubectl")}) if text]
+    assert "my_ml_project.prepare" in sent
+
+
 def container(document: Any) -> Any:
     return document["spec"]["template"]["spec"]["containers"][0]
 
@@ -186,7 +204,7 @@ def names(document: Any) -> set[str]:
 
 
 class OnRunai(Console):
-    """Run:ai with room for everything: trainings are completed at once, and the service runs once it was posted."""
+    """Run:ai with room for everything: jobs are completed at once, and the service runs once it was posted."""
 
     def do_GET(self) -> None:  # noqa: N802 - as http.server wants it
         query = parse_qs(urlsplit(self.path).query)
@@ -196,7 +214,7 @@ class OnRunai(Console):
         [name] = [text.removeprefix("name==") for text in query["filterBy"] if text.startswith("name==")]
         posted = [path for path, _, _ in self.received if path == "/api/v1/workloads/inferences"]
         found = {"name": name, "id": "an-id", "phase": "Running" if name.endswith("-serve") else "Completed"}
-        self.answer(200, {"workloads": [found] if posted or "-train-" in name else []})
+        self.answer(200, {"workloads": [found] if posted or not name.endswith("-serve") else []})
 
 
 class OnPolyaxon(Api):
@@ -207,6 +225,35 @@ class OnPolyaxon(Api):
         serves = bool(posted) and json.loads(posted[-1])["component"]["run"]["kind"] == "service"
         self.states[:] = ["running" if serves else "succeeded"]
         super().answer(status, content)
+
+
+def served_by(orchestrator: str, made: Runner, listen: Listen) -> Any:
+    """Have a pipeline's jobs meet a server that answers as the orchestrator does; gives None where that is kubectl."""
+    if orchestrator == "runai":
+        handler, url = listen(OnRunai, received=[], states=[""])
+        made.files |= {"CLUSTER_LOGIN": {"*": "".join(f"{name}={value}\n" for name, value in KEY.items())}}
+        made.variables |= {**NAMES, "RUNAI_URL": url}
+        return handler
+    if orchestrator == "polyaxon":
+        handler, url = listen(OnPolyaxon, received=[], states=[""])
+        made.files |= {"CLUSTER_LOGIN": {"*": f"POLYAXON_HOST={url}\nPOLYAXON_AUTH_TOKEN=hush-hush\n"}}
+        return handler
+    return None
+
+
+@pytest.mark.parametrize("orchestrator", ["runai", "polyaxon"])
+def test_an_orchestrator_prepares_before_it_trains(
+    runner: Callable[..., Runner], listen: Listen, orchestrator: str
+) -> None:
+    made = runner(orchestrator=orchestrator)
+    stand_ins(made.engine, made.preview())
+    made.variables |= {"PAUSE": "0.1", "OVERRIDES": "model=forest"}
+    handler = served_by(orchestrator, made, listen)
+    done = made.run("train")
+    assert done.passed == {"train": True}, done.text
+    bodies = [json.dumps(call[-1]) for call in handler.received if "my_ml_project." in json.dumps(call[-1])]
+    assert [re.findall(r"my_ml_project\.(\w+)", body) for body in bodies] == [["prepare"], ["train"]]
+    assert ["model=forest" in body for body in bodies] == [False, True]
 
 
 TAGGED = {"CI_COMMIT_TAG": "v3", "CI_COMMIT_BRANCH": ""}
@@ -270,14 +317,7 @@ def test_every_job_of_a_pipeline_runs(
         listen(Vulnerabilities, known={}, asked=set())[1]
     )
     made.files |= {"CLUSTER_LOGIN": {"*": "a kubeconfig"}}
-    handler = None
-    if orchestrator == "runai":
-        handler, url = listen(OnRunai, received=[], states=[""])
-        made.files["CLUSTER_LOGIN"]["*"] = "".join(f"{name}={value}\n" for name, value in KEY.items())
-        made.variables |= {**NAMES, "RUNAI_URL": url}
-    elif orchestrator == "polyaxon":
-        handler, url = listen(OnPolyaxon, received=[], states=[""])
-        made.files["CLUSTER_LOGIN"]["*"] = f"POLYAXON_HOST={url}\nPOLYAXON_AUTH_TOKEN=hush-hush\n"
+    handler = served_by(orchestrator, made, listen)
     if platform == "gcp":
         exchange = {"TOKEN_EXCHANGE": listen(Exchange)[1], "IDENTITY_PROVIDER": "//iam.googleapis.com/p"}
         made.variables |= {**exchange, "IDENTITY_TOKEN": "a.jwt"}
@@ -291,11 +331,11 @@ def test_every_job_of_a_pipeline_runs(
         assert {made.git("rev-parse", "--short=8", "HEAD"), "latest"} <= {*json.load(answer)["tags"]}
     if orchestrator == "runai":
         assert [p.rpartition("/")[2] for p, _, _ in handler.received if "workloads" in p] == [
-            "trainings", "inferences", "an-id",
+            "trainings", "trainings", "inferences", "an-id",
         ]  # fmt: skip
     elif orchestrator == "polyaxon":
         posts = [path for verb, path, _ in handler.received if verb == "POST"]
-        assert [path.rpartition("/")[2] for path in posts] == ["runs", "runs", "stop", "runs", "stop"]
+        assert [path.rpartition("/")[2] for path in posts] == ["runs", "runs", "runs", "stop", "runs", "stop"]
     # After an edit of the source the registry's cache has all that was installed.
     with (made.project / "src" / "my_ml_project" / "serve.py").open("a") as source:
         source.write("# an edit\n")
