@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from . import formats, gate, measure, model, naive, storage, tables, threshold
+from . import formats, freshness, gate, measure, model, naive, storage, tables, threshold
 from .columns import TASK
 from .errors import Problem
 from .measure import Metric
@@ -27,7 +27,8 @@ class Plan:
     metrics: dict[str, Metric]  # that the model can be measured by
     objective: Metric
     naive: dict[str, float]  # by split and metric, such as test_accuracy
-    remarks: list[str]  # on metrics that have no value here
+    changes: list[str] | None  # of the raw files since the tables were made; None where these cannot be seen
+    remarks: list[str]  # on tables older than the raw files, and on metrics that have no value here
 
     @property
     def learnt(self) -> list[Any] | None:
@@ -77,7 +78,8 @@ def make(config: DictConfig) -> Plan:
         raise Problem(f"the training split has one class only, {learnt[0]!r}: there is nothing to learn")
     given = naive.answers(samples["train"].truth, learnt, _last(manifest, read["train"], samples["train"]))
     values: dict[str, float] = {}
-    remarks: list[str] = []
+    changes = freshness.changes(config, manifest)
+    remarks = freshness.remarks(changes)
     for name in ("valid", "test"):
         truth = samples[name].truth
         defined = measure.evaluate(metrics, truth, naive.perfect(truth, learnt))
@@ -85,7 +87,7 @@ def make(config: DictConfig) -> Plan:
         measured = naive.evaluate(metrics, truth, given)
         values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
         remarks += [naive.undefined(metric, name, truth, learnt) for metric in metrics if metric not in defined]
-    return Plan(manifest, read, samples, metrics, objective, values, remarks)
+    return Plan(manifest, read, samples, metrics, objective, values, changes, remarks)
 
 
 def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:

@@ -25,7 +25,7 @@ from .rejects import Rejects
 from .schema import Example
 from .shards import REJECTS, SCHEMA, UNPLACED, Checked, Done, Work
 from .split import Files, Hash, Rule, Time
-from .tables import Manifest, Part, Split
+from .tables import Manifest, Source, Split
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Raw:
     stamp: str  # changes when the file does
     columns: list[str]
     split: str | None
+
+    def described(self, rows: int) -> Source:
+        """Describe it for the manifest."""
+        size = self.file.stat().st_size
+        return Source(path=self.name, rows=rows, sha256=self.sha256, bytes=size, stamp=self.stamp)
 
     @cached_property
     def sha256(self) -> str:
@@ -158,10 +163,7 @@ def make(config: DictConfig) -> Prepared:
         version=order.version,
         schema_version=VERSION,
         seed=config.seed,
-        raw=[
-            Part(path=source.name, rows=file.rows, sha256=source.sha256, bytes=source.file.stat().st_size)
-            for source, file in zip(raw, files, strict=True)
-        ],
+        raw=[source.described(file.rows) for source, file in zip(raw, files, strict=True)],
         split=rule,
         splits=splits,
         folders=sorted({file.work.folder for file in (*checked, *files)}),

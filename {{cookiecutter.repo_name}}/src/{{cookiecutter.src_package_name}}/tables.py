@@ -39,13 +39,19 @@ class Split(BaseModel):
     parts: list[Part]
 
 
+class Source(Part):
+    """A raw file, and what tells without reading it whether it has changed since."""
+
+    stamp: str
+
+
 class Manifest(BaseModel):
     """What prepare made, and from what."""
 
     version: str
     schema_version: str
     seed: int
-    raw: list[Part]
+    raw: list[Source]
     split: Rule  # what decides where a row lies, with all that it needs
     splits: dict[str, Split]
     folders: list[str]  # of all parts, and of what they were made from

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from . import challenger, delivery, gate, plan, plots, rival
+from . import challenger, delivery, freshness, gate, plan, plots, rival
 from .columns import TASK
 from .folds import cross_validated
 from .gate import Verdict
@@ -48,6 +48,7 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
     print(f"run {tracker.address(run_id)}", flush=True)  # first, so that the log of a job that fails leads to it
     with tracker.record(run_id) as run, tempfile.TemporaryDirectory() as folder:
         run.configuration(resolved(config))
+        run.tag(raw_files=freshness.describe(planned.changes))
         run.text(planned.manifest.model_dump_json(indent=2), "data/manifest.json")
         folds = cross_validated(planned, config) if config.folds else {}
         run.metrics(folds)

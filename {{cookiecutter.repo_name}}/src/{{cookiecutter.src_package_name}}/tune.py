@@ -44,6 +44,8 @@ def tune(config: DictConfig, tracker: Tracker) -> Outcome | None:
     space.require(config.model)
     require(config.study)
     planned = plan.make(config)
+    for remark in planned.remarks:
+        print(remark)
     study = _join(config, planned, tracker)
     tracker.release()
     search = study.user_attrs["run_id"]
