@@ -62,9 +62,6 @@ def listed(page: str) -> list[str]:
 # Said by others, or put together from a list: here when something is provoked, see below.
 OTHERS = {
     "…: no such file, and no folder with files in it",
-    "Could not override '…'",
-    "Could not find '…'",
-    "mismatched input '…'",
     "Ambiguous value for argument '…'",
     "port=…: Input should be a valid integer",
 }
@@ -122,10 +119,10 @@ FAULTS = [
         "data.split.time.column=…: schema.py has no such date, time or number",
     ),
     ("{python}prepare data.raw=raw/none.csv", "…: no such file, and no folder with files in it"),
-    ("{python}prepare gate.min_gian=1", "Could not override '…'"),
-    ("{python}prepare 'data.raw=raw/a=b.csv'", "mismatched input '…'"),
+    ("{python}prepare gate.min_gian=1", "there is no setting …: … has …"),
+    ("{python}prepare 'data.raw=raw/a=b.csv'", "… is not of the form key=value (…)"),
     ("{python}prepare data.raw=a,b", "Ambiguous value for argument '…'"),
-    ("{python}train experiment=big", "Could not find '…'"),
+    ("{python}train experiment=big", "…=…: there is no conf/….yaml; there is …"),
     ("{python}serve --port 0", "no model … in …: run make train first"),
     ("{python}serve --host 192.0.2.1", "cannot listen on … port …; take another --port"),
     ("{python}serve --port x", "port=…: Input should be a valid integer"),

@@ -46,6 +46,34 @@ def test_a_setting_that_does_not_exist_is_refused_before_a_large_library_is_impo
     assert imported & LARGE == set()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("prepare seeed=1", "prepare: there is no setting seeed: the command has seed, objective, "),
+        ("train gate.min_gian=1", "train: there is no setting gate.min_gian: gate has champion, min_gain, "),
+        ("train seed.x=1", "train: there is no setting seed.x: seed has none below it\n"),
+        ("train model.params.beauty=1", "; +model.params.beauty=… adds a parameter\n"),
+        ("train experiment=nosuch", "train: experiment=nosuch: there is no conf/experiment/nosuch.yaml; there is "),
+        ("train model", "train: model is not of the form key=value (missing EQUAL at '<EOF>'): a value with =, commas"),
+        ("train data.raw=a=b", "train: data.raw=a=b is not of the form key=value (mismatched input '=' expecting"),
+        ("train data.raw=a,b", "train: Ambiguous value for argument 'data.raw=a,b' 1. To use it as a list"),
+        ("doctor seeed=1", "doctor: there is no setting seeed: the command has seed, "),
+    ],
+)
+def test_what_a_command_line_gets_wrong_is_one_line(words: str, says: str) -> None:
+    command, *given = words.split()
+    call = [sys.executable, "-m", f"{PACKAGE}.{command}", *given]
+    done = subprocess.run(call, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_hydra_tells_all_to_those_who_ask_it_to() -> None:
+    status, said, _ = answer("train", "seeed=1", HYDRA_FULL_ERROR="1")
+    assert (status, "Traceback" in said) == (1, True)
+
+
 @pytest.mark.parametrize("command", ["train", "tune", "infer", "serve"])
 def test_a_server_that_does_not_answer_is_told_before_a_large_library_is_imported(command: str) -> None:
     status, said, imported = answer(command, MLFLOW_TRACKING_URI=NOBODY)

@@ -1,5 +1,6 @@
 """What the commands have in common: configuration by Hydra, and problems told in a line instead of a traceback."""
 
+import os
 import signal
 import sys
 import warnings
@@ -9,13 +10,16 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import hydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from . import CONF, servers, storage
 from .errors import told
 
 STOPPED = 128 + signal.SIGTERM
 AGAIN = 10  # seconds, of the 30 that a pod has
+RAISE = "HYDRA_FULL_ERROR"  # the environment variable by which Hydra raises what it otherwise prints, in several lines
 
 
 def start(name: str) -> NoReturn:
@@ -24,8 +28,11 @@ def start(name: str) -> NoReturn:
     The module is imported in between. Its libraries take seconds, and neither --help nor a setting that does not exist
     nor a server that does not answer is worth them.
     """
+    whole = os.environ.get(RAISE)
 
     def run(config: DictConfig) -> None:
+        if whole is None:
+            os.environ.pop(RAISE, None)
         with _stoppable(), told(name):
             _look(config)
             import_module(f".{name}", __package__).main(config)
@@ -33,8 +40,38 @@ def start(name: str) -> NoReturn:
     run.__module__ = f"{__package__}.{name}"  # Hydra calls the command after it
     # Libraries warn those who program with them; what matters to others, modules here say in a line.
     warnings.simplefilter("ignore")
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run)()
+    os.environ.setdefault(RAISE, "1")
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run)()
+    except HydraException as error:
+        if whole is not None:
+            raise
+        sys.exit(f"{name}: {unreadable(error)}")
     sys.exit()
+
+
+def unreadable(error: HydraException) -> str:
+    """Say in a line what is wrong with the settings of a command line, and which ones there are."""
+    unknown = error.__cause__
+    if isinstance(unknown, ConfigAttributeError | ConfigKeyError):
+        return _unknown(str(unknown.full_key), [str(key) for key in unknown.parent_node])
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: there is no conf/{group}/{choice}.yaml; there is {', '.join(error.options or [])}"
+    if isinstance(error, OverrideParseException):
+        reason = error.message.removeprefix(f"Error parsing override '{error.override}'").split("\nSee ")[0].strip()
+        return (
+            f"{error.override} is not of the form key=value ({reason}): a value with =, commas or brackets in it needs "
+            "quotes of its own inside those of the shell"
+        )
+    return " ".join(str(error).split())
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    group = name.rpartition(".")[0]
+    settings = ", ".join(key for key in known if key != "hydra") or "none below it"
+    more = f"; +{name}=… adds a parameter" if group == "model.params" or group.startswith("inputs.") else ""
+    return f"there is no setting {name}: {group or 'the command'} has {settings}{more}"
 
 
 def _look(config: DictConfig) -> None:

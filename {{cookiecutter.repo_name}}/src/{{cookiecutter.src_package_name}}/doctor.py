@@ -196,10 +196,12 @@ def _require(overrides: list[str]) -> None:
     """Refuse settings that there are not, before anything is looked at."""
     from hydra.errors import HydraException
 
+    from .cli import unreadable
+
     try:
         _config(overrides)
     except HydraException as error:
-        sys.exit(f"doctor: {error}")
+        sys.exit(f"doctor: {unreadable(error)}")
 
 
 def _line(finding: Finding) -> str:
