@@ -105,6 +105,41 @@ def test_a_parameter_that_an_estimator_refuses_is_named_with_its_value(
         assert "line" not in str(caught.value)  # of a file in C++
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "lost"),
+    [
+        ("lightgbm", {"num_leafs": 3, "min_data": 2, "verbosity": -1}, "num_leafs"),
+        ("xgboost", {"max_detph": 3, "eta": 0.1, "n_estimator": 3}, "max_detph, n_estimator"),
+        ("xgboost", {"booster": "dart", "rate_drop": 0.1, "beauty": 1}, "beauty"),
+        ("xgboost", {"tweedie_variance_power": 1.3}, "tweedie_variance_power"),  # of another objective
+    ],
+)
+def test_a_parameter_that_would_do_nothing_is_refused_by_its_name(
+    name: str, given: dict[str, object], lost: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = configure("train", f"model={name}", *(f"+model.params.{key}={value}" for key, value in given.items()))
+    says = rf"model={name}: \w+ takes no notice of {lost}; correct the name, or take it out"
+    with pytest.raises(Problem, match=says):
+        model.build(config, 0)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("lightgbm", {"min_data_in_leaf": 3, "path_smooth": 1, "device_type": "cpu"}),
+        ("xgboost", {"alpha": 1, "booster": "dart", "skip_drop": 0.1}),
+        ("xgboost", {"booster": "gblinear"}),  # which has no depth, as the file gives it
+        ("xgboost", {"max_cached_hist_node": 3, "device": "cuda"}),
+    ],
+)
+def test_what_a_library_knows_by_another_name_or_for_another_booster_is_taken(
+    name: str, given: dict[str, object]
+) -> None:
+    config = configure("train", f"model={name}", *(f"++model.params.{key}={value}" for key, value in given.items()))
+    assert {f"estimator__{key}" for key in given} <= model.build(config, 0).get_params().keys()
+
+
 def test_a_step_that_cannot_be_fitted_is_one_line(planned: Plan) -> None:
     config = configure("train", f"model={QUICK}", "inputs.number.impute.strategy=nonsense")
     with pytest.raises(Problem, match=r"a step of conf/inputs/ cannot be fitted: .*strategy.*; correct it there"):

@@ -3,8 +3,9 @@
 import inspect
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,12 @@ def build(config: DictConfig, seed: int) -> Pipeline:
     pipeline = Pipeline(
         [("inputs", ColumnTransformer(list(_inputs(config)), sparse_threshold=0)), ("estimator", estimator)]
     )
+    for each in pipeline.get_params().values():
+        if lost := _unnoticed(each):
+            raise Problem(
+                f"model={settings.name}: {type(each).__name__} takes no notice of {', '.join(lost)}; "
+                "correct the name, or take it out"
+            )
     unset = {
         name: seed for name, value in pipeline.get_params().items() if name.endswith("random_state") and value is None
     }
@@ -80,6 +87,32 @@ def _make(place: str, settings: Mapping[str, Any]) -> Any:
     except InstantiationException as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise Problem(f"{place} cannot be made: {reason[:400]}") from error
+
+
+def _unnoticed(estimator: Any) -> list[str]:
+    """List parameters that XGBoost and LightGBM take without a word, and make nothing of; others refuse theirs."""
+    library = type(estimator).__module__.partition(".")[0]
+    if library not in ("lightgbm", "xgboost"):
+        return []
+    more = estimator.get_params(deep=False).keys() - type(estimator)().get_params(deep=False).keys()
+    if more and library == "lightgbm":
+        aliases = sys.modules["lightgbm.basic"]._ConfigAliases._get_all_param_aliases()
+        more -= {alias for names in aliases.values() for alias in names}
+    elif more:
+        more &= _unused(estimator)
+    return sorted(more)
+
+
+def _unused(estimator: Any) -> set[str]:
+    """Ask XGBoost what it has no use for: it says so in a warning once there are rows, of which two will do."""
+    xgboost = sys.modules["xgboost"]
+    params = {name: value for name, value in estimator.get_xgb_params().items() if name not in ("device", "verbosity")}
+    rows = xgboost.DMatrix(np.zeros((2, 1)), label=[0, 1])
+    with xgboost.config_context(verbosity=1), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with suppress(ValueError, TypeError):  # a value that it refuses, as it will at the fit
+            xgboost.Booster(params, cache=[rows]).save_config()
+    return {name for warning in told for name in re.findall(r'"([^"]+)"', str(warning.message))}
 
 
 def has_probabilities(pipeline: Pipeline) -> bool:
