@@ -81,6 +81,8 @@ def _look(config: DictConfig) -> None:
         servers.reach("MLFLOW_TRACKING_URI", config.tracking.uri)
     if "study" in config:
         servers.reach("OPTUNA_STORAGE", config.study.storage)
+    if "ask" in config and config.ask and config.data.query is not None:
+        servers.reach(config.data.database, servers.address(config.data.database))
 
 
 @contextmanager

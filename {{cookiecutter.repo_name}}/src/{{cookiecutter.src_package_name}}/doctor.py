@@ -54,9 +54,13 @@ def check_packages(_: Any) -> str:
 
 
 def check_data(config: Any) -> str:
-    """Check that the raw files are there, with the columns of the schema."""
-    from .prepare import rule_for, sources
+    """Check that the raw files are there, or that the database answers, with the columns of the schema."""
+    from . import data, query
+    from .prepare import SCHEMA, rule_for, sources
 
+    if config.data.query is not None:
+        data.require(SCHEMA, query.names(config), "the answer to data.query")
+        return f"{config.data.database} answers data.query, with the columns of schema.py"
     files = sources(config)
     rule_for(config, files)
     return f"{len(files)} raw file(s) in {config.storage.root}, with the columns of schema.py"

@@ -8,7 +8,7 @@ from operator import attrgetter, itemgetter
 
 from omegaconf import DictConfig
 
-from . import storage
+from . import query, storage
 from .errors import Problem, is_failure
 from .tables import Manifest, Source
 
@@ -44,8 +44,7 @@ def remarks(found: list[str] | None) -> list[str]:
 
 
 def _changes(config: DictConfig, manifest: Manifest) -> list[str]:
-    places = dict(config.data.split.files or {None: config.data.raw}).values()
-    listed = [storage.files(storage.locate(config.storage.root, place)) for place in places]
+    listed = [storage.files(place) for place in query.known(config).values()]
     now = sorted((item for files in listed for item in files.items()), key=itemgetter(0))
     before = sorted(manifest.raw, key=attrgetter("path"))
     names, known = Counter(name for name, _ in now), Counter(source.path for source in before)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
-from . import data, engine, reader, review, shards, split, storage, tables
+from . import data, engine, query, reader, review, shards, split, storage, tables
 from .columns import VERSION
 from .data import SPLITS
 from .errors import Problem
@@ -40,8 +40,14 @@ class Raw:
 
     def described(self, rows: int) -> Source:
         """Describe it for the manifest."""
-        size = self.file.stat().st_size
-        return Source(path=self.name, rows=rows, sha256=self.sha256, bytes=size, stamp=self.stamp)
+        return Source(
+            path=self.name,
+            rows=rows,
+            sha256=self.sha256,
+            bytes=self.file.stat().st_size,
+            stamp=self.stamp,
+            query=query.of(self.file),
+        )
 
     @cached_property
     def sha256(self) -> str:
@@ -179,12 +185,13 @@ def make(config: DictConfig) -> Prepared:
 
 
 def sources(config: DictConfig) -> list[Raw]:
-    """Find the raw files, and read the names of their columns."""
+    """Find the raw files, and read the names of their columns; with data.query, a database is asked first."""
     written = reader.dialect(config.data)
-    places: dict[str | None, str] = dict(config.data.split.files or {None: config.data.raw})
     found = []
-    for split_name, place in places.items():
-        for name, item in storage.files(storage.locate(config.storage.root, place)).items():
+    for split_name, place in query.places(config).items():
+        files = storage.files(place)
+        query.require_one(place, files.values())
+        for name, item in files.items():
             stamp = storage.stamp(item)
             columns = reader.names(item, written, SCHEMA)
             if not columns:
@@ -371,6 +378,9 @@ def main(config: DictConfig) -> None:
     """Prepare, and say what came of it."""
     manifest, lines = make(config)
     folder = storage.locate(config.storage.root, config.data.prepared)
+    for source in manifest.raw:
+        if source.query:
+            print(f"raw    {source.rows:>8} rows  {source.path}, the answer to data.query")
     for name, rows in manifest.splits.items():
         print(f"{name:6} {rows.rows:>8} rows  {_place(folder, rows)}")
     print(f"split by {manifest.split}")

@@ -1,5 +1,7 @@
 """Whether addresses can be used, seen within seconds and before the libraries are imported that would use them."""
 
+import os
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -7,6 +9,45 @@ from .errors import Problem
 
 SECONDS = 5  # for an answer
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # where databases listen, unless their address says
+
+# Why a database cannot be used, in its client's words, and what to do; the first that fits, and the last always does.
+URL = "an address such as postgresql+psycopg://user:password@host/database is needed"
+FIXES = {
+    "password authentication failed": "correct the password in it",
+    "does not exist": "create that database, or correct its name",
+    "DB access module": "install the driver that it names",
+    "No module named": "install the driver that it names",
+    "Can't load plugin": URL,
+    "Could not parse": URL,
+    "invalid literal": URL,
+    "": "is the network (VPN) up, and the database running?",
+}
+
+
+def remedy(reason: str) -> str:
+    """Say what to do about a database that cannot be used, by what its client says."""
+    return next(fix for words, fix in FIXES.items() if words in reason)
+
+
+def address(variable: str) -> str:
+    """Look up the address that an environment variable holds, since no file may hold its login.
+
+    Raises:
+        Problem: If it holds none, or one in which the login cannot be told from the host.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", variable):
+        raise Problem("data.database is not the name of an environment variable: put the address into one, and name it")
+    found = os.environ.get(variable, "")
+    if not found:
+        raise Problem(f"{variable} is not set, and data.query asks the database there: {URL}")
+    if found.partition("?")[0].count("@") > 1:  # the client would take a part of the password for the host, and say so
+        raise Problem(f"{variable} has several signs @: in a user's name or a password write %40 for it")
+    return found
+
+
+def bare(address: str) -> str:
+    """Give a database's address without its login, and without options, which may hold one, too."""
+    return re.sub(r"://.*@", "://", address.partition("?")[0])
 
 
 def reach(setting: str, address: str) -> None:

@@ -16,22 +16,11 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from .errors import Problem
+from .servers import remedy
 from .tracking import Tracker
 
 BEATS = 6  # signs of life in the time after which a trial without one is taken for lost
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-# Why a database cannot be used, in its client's words, and what to do; the first that fits, and the last always does.
-URL = "an address such as postgresql+psycopg://user:password@host/database is needed"
-FIXES = {
-    "password authentication failed": "correct the password in it",
-    "does not exist": "create that database, or correct its name",
-    "DB access module": "install the driver that it names",
-    "Can't load plugin": URL,
-    "Could not parse": URL,
-    "invalid literal": URL,
-    "": "is the network (VPN) up, and the database running?",
-}
 
 Objective = Callable[[optuna.Trial], float]
 
@@ -63,8 +52,7 @@ def meet(address: str) -> BaseStorage:
             return _database(address)
     except (ImportError, SQLAlchemyError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        fix = next(fix for words, fix in FIXES.items() if words in reason)
-        raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {fix} ({reason})") from error
+        raise Problem(f"OPTUNA_STORAGE={address} cannot be used: {remedy(reason)} ({reason})") from error
 
 
 def _database(address: str) -> BaseStorage:

@@ -40,9 +40,10 @@ class Split(BaseModel):
 
 
 class Source(Part):
-    """A raw file, and what tells without reading it whether it has changed since."""
+    """A raw file, what tells without reading it whether it has changed since, and the query that it answers, if any."""
 
     stamp: str
+    query: str | None = None
 
 
 class Manifest(BaseModel):
