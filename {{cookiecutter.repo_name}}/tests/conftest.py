@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots, reader, storage
+from {{ cookiecutter.src_package_name }} import CONF, data, plan, plots, query, reader, storage
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, TASK
 from {{ cookiecutter.src_package_name }}.data import REASON
 from {{ cookiecutter.src_package_name }}.kinds import Kind
@@ -31,6 +31,9 @@ QUICK = {"classification": "logistic", "regression": "ridge"}[TASK]
 # What makes it a model that has learned next to nothing.
 POOR = {"logistic": "model.params.C=1e-6", "ridge": "model.params.alpha=1e9"}[QUICK]
 
+# Take rows from the files below data/raw, whatever database conf/data/table.yaml asks for them.
+NO_QUERY = "data.query=null"
+
 # Split rows by their id or, where there is none, by what they hold, whatever conf/data/table.yaml has decided.
 BY_ROW = [f"data.split.{way}=null" for way in ("by", "time", "given", "files")]
 
@@ -47,7 +50,7 @@ def configure(verb: str, *overrides: str) -> DictConfig:
 def _composed(verb: str, overrides: tuple[str, ...]) -> DictConfig:
     """Compose once for all tests, which takes Hydra as long as a small fit; variables are looked up at each use."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(verb, list(overrides))
+        return compose(verb, [NO_QUERY, *overrides])
 
 
 def able(task: str) -> list[str]:
@@ -136,7 +139,8 @@ def a_number() -> str:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the sample data, and with MLflow's tables, which take seconds to make; for copying only."""
     folder = tmp_path_factory.mktemp("empty")
-    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("prepared", "predictions"))
+    passed = shutil.ignore_patterns("prepared", "predictions", query.NEWEST)
+    shutil.copytree(ROOT / "data", folder / "data", ignore=passed)
     with pytest.MonkeyPatch.context() as monkeypatch:
         enter(folder, monkeypatch)
         tracker()
@@ -153,7 +157,7 @@ def folder(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder, away from the settings of whoever runs the tests."""
     monkeypatch.chdir(folder)
-    for name in ("MLFLOW_RUN_ID", "STORAGE_ROOT", "OPTUNA_STORAGE"):
+    for name in ("MLFLOW_RUN_ID", "STORAGE_ROOT", "OPTUNA_STORAGE", "RAW_DATABASE"):
         monkeypatch.delenv(name, raising=False)
     # MLflow keeps a store for each address that it has met, so each folder needs an address of its own.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")

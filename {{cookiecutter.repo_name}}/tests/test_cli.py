@@ -88,6 +88,14 @@ def test_a_database_that_does_not_answer_is_told_before_a_large_library_is_impor
     assert imported & LARGE == set()
 
 
+def test_a_database_of_rows_that_does_not_answer_is_told_before_a_large_library_is_imported() -> None:
+    address = "postgresql+psycopg://me:sec/ret@127.0.0.1:9/rows?password=secret"
+    status, said, imported = answer("prepare", "data.query=SELECT", RAW_DATABASE=address)
+    shown = "prepare: RAW_DATABASE=postgresql+psycopg://127.0.0.1:9/rows does not answer"
+    assert (status, shown in said, "ret" in said.partition("prepare: ")[2]) == (1, True, False)
+    assert imported & LARGE == set()
+
+
 def test_an_address_that_no_store_has_is_refused() -> None:
     status, said, _ = answer("prepare", "storage.root=s4://bucket/folder")
     assert status == 1

@@ -122,8 +122,8 @@ def _date(_: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
 def _datetime(schema: Core, column: pl.Expr, kind: pl.DataType) -> Rule | None:
     if schema.keys() & BOUNDS.keys():  # one with a zone and one without compare in a way of Pydantic's own
         return None
-    if kind == pl.Datetime("us"):
-        return Rule(column, column.dt.year().is_between(1, 9999))
+    if kind in (pl.Datetime("us"), pl.Datetime("us", "UTC")):
+        return Rule(column.dt.replace_time_zone(None), column.dt.year().is_between(1, 9999))
     plain = column.str.strip_suffix("Z").str.replace(" ", "T", literal=True)
     value = plain.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
     return Rule(value, column.str.contains(MOMENT) & value.is_not_null()) if kind == pl.String else None

@@ -82,7 +82,8 @@ def _look(config: DictConfig) -> None:
     if "study" in config:
         servers.reach("OPTUNA_STORAGE", config.study.storage)
     if "ask" in config and config.ask and config.data.query is not None:
-        servers.reach(config.data.database, servers.address(config.data.database))
+        variable = str(config.data.database)
+        servers.reach(variable, servers.bare(servers.address(variable)))
 
 
 @contextmanager

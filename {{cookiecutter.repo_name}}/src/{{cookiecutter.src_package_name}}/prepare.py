@@ -380,7 +380,7 @@ def main(config: DictConfig) -> None:
     folder = storage.locate(config.storage.root, config.data.prepared)
     for source in manifest.raw:
         if source.query:
-            print(f"raw    {source.rows:>8} rows  {source.path}, the answer to data.query")
+            print(f"raw    {source.rows:>8} rows  {source.path}, the answer to a query")
     for name, rows in manifest.splits.items():
         print(f"{name:6} {rows.rows:>8} rows  {_place(folder, rows)}")
     print(f"split by {manifest.split}")

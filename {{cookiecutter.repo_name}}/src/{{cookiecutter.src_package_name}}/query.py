@@ -2,7 +2,7 @@
 
 An answer is kept whole or not at all, under a name made of its content, so the same rows make no second file. Values
 are kept exactly or refused: Polars' own reader of databases guesses types from some rows, a batch at a time, and turns
-a column of numbers and texts into texts. Nothing is committed to the database.
+a column of numbers and texts into texts. What a query changes is not committed.
 """
 
 import re
@@ -29,7 +29,7 @@ from .storage import Location
 
 NEWEST = "_newest.json"  # names the newest answer; passed over where a folder's files are read
 NAMED = re.compile(r"[0-9a-f]{12}\.parquet")
-QUERY = b"query"  # under which a file keeps what it answers
+QUERY = b"data.query"  # under which a file keeps what it answers
 BATCH = 50_000  # rows that are fetched at a time
 
 # Polars' types for the values that drivers give. Texts keep every digit, and the schema reads numbers in them.
@@ -173,7 +173,7 @@ def _ask(config: DictConfig, folder: Location) -> Answer:
             rows=draft.rows,
             sha256=storage.digest(file),
             query=config.data.query,
-            database=servers.bare(servers.address(config.data.database)),
+            database=servers.bare(servers.address(str(config.data.database))),
         )
         answer.file = f"{answer.sha256[:12]}.parquet"
         if (folder / answer.file).exists():
@@ -191,7 +191,7 @@ def _answered(config: DictConfig) -> Iterator[Any]:
     """Give SQLAlchemy's result of the query, whose rows stay with the database until they are fetched."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError  # takes a third of a second, and few need it
 
-    with _connected(config.data.database) as connection:
+    with _connected(str(config.data.database)) as connection:
         try:
             # As it is written: a colon or a percent sign in it is no parameter's.
             options = connection.execution_options(yield_per=BATCH, no_parameters=True)
