@@ -44,6 +44,7 @@ TOPICS = {
     ],
     "guide/environments.md": ['=== "pip"', '=== "uv"', '=== "conda"', "## A kernel for notebooks", "make lock"],
     "guide/data.md": ["## One root", "## Versions", "manifest", "On the cluster's volume", "What is not in git"],
+    "guide/database.md": ["## A first query", "## What is kept", "ask=false", "What becomes of types"],
     "guide/prepare.md": ["## What can be set", "## What it notices", "## When rows are bad", "conf/prepare.yaml"],
     "guide/split.md": ["## By a hash", "## Groups", "## By time", "## Given", "## When rows move"],
     "guide/train.md": ["Another model", "## What is recorded", "## The gate"],
