@@ -58,8 +58,9 @@ def make(planned: Plan, config: DictConfig, run_id: str, folder: Path) -> Challe
     fit(pipeline, samples["train"], config, samples["valid"])
     card = describe(planned, config, run_id, model.has_probabilities(pipeline))
     predictor, difference = keep(pipeline, card, samples["valid"], folder, config)
-    predictor = predictor.with_card(threshold.choose(predictor, samples["valid"], config.threshold))
-    predicted = {name: predictor.predict_inputs(samples[name].inputs) for name in ("valid", "test")}
+    known = {name: predictor.predict_inputs(samples[name].inputs) for name in ("valid", "test")}
+    predictor = predictor.with_card(threshold.choose(samples["valid"].truth, known["valid"], config.threshold))
+    predicted = {name: threshold.applied(predictor.card, each) for name, each in known.items()}
     metrics = {
         f"{name}_{metric}": value
         for name, found in predicted.items()

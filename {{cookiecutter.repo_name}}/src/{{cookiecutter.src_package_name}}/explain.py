@@ -31,9 +31,20 @@ class Worth:
 
 def some(rows: Sample, most: int, seed: int) -> Sample:
     """Draw rows at random, all of them if there are no more than that."""
-    if len(rows) <= most:
-        return rows
-    return rows.take(np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False)))
+    return rows if len(rows) <= most else rows.take(places(len(rows), most, seed))
+
+
+def places(count: int, most: int, seed: int) -> Array:
+    """Draw places of rows at random, in their order, all of them if there are no more than that."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def draws(inputs: int) -> tuple[int, int]:
+    """Say how often each of so many inputs is shuffled, and in how many rows at most."""
+    repeats = max(1, min(REPEATS, CALLS // inputs))
+    return repeats, max(100, min(ROWS, PREDICTIONS // (repeats * inputs)))
 
 
 def worths(predictor: Predictor, rows: Sample, metric: Metric, seed: int) -> list[Worth]:
@@ -42,8 +53,8 @@ def worths(predictor: Predictor, rows: Sample, metric: Metric, seed: int) -> lis
     Source: L. Breiman, Random Forests, Machine Learning 45 (2001), section 10 (permutation importance).
     """
     names = list(predictor.card.inputs)
-    repeats = max(1, min(REPEATS, CALLS // len(names)))
-    drawn = some(rows, max(100, min(ROWS, PREDICTIONS // (repeats * len(names)))), seed)
+    repeats, most = draws(len(names))
+    drawn = some(rows, most, seed)
     whole = metric.measure(drawn.truth, predictor.predict_inputs(drawn.inputs))
     random = np.random.default_rng(seed)
     found = []

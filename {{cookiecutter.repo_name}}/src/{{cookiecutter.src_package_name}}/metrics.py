@@ -6,6 +6,7 @@ one for each row if the measure is their mean.
 """
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn import metrics as sklearn
 
 from .measure import METRICS, metric
@@ -41,7 +42,17 @@ def auc(truth: Array, predicted: Predicted) -> float:
     asked = classes[1:] if len(classes) == 2 else classes
     if any((truth == label).all() or not (truth == label).any() for label in asked):
         return float("nan")  # a class that is absent, or alone, has no such area
-    return float(np.mean([sklearn.roc_auc_score(truth == label, predicted.of(label)) for label in asked]))
+    return float(np.mean([_area(truth == label, predicted.of(label)) for label in asked]))
+
+
+def _area(positive: Array, score: Array) -> float:
+    """Give the share of pairs, a positive row and another, in which the positive one scores higher; ties are halves.
+
+    Source: J. Hanley, B. McNeil, The meaning and use of the area under a ROC curve, Radiology 143 (1982).
+    """
+    count = positive.sum()
+    above = rankdata(score)[positive].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(positive) - count)))
 
 
 @metric("classification", best="low", probabilities=True)

@@ -8,7 +8,7 @@ import numpy as np
 from .columns import label
 from .errors import Problem
 from .measure import Metric
-from .predictor import Array, Predicted
+from .predictor import Array, Predicted, array
 
 CLASSES = 10  # the most frequent ones, that are tried as the answer for every row
 
@@ -24,7 +24,7 @@ def answers(truth: Array, classes: Sequence[Any] | None, last: float | None = No
         return [Predicted(np.array([value])) for value in values]
     shares = np.array([np.mean(truth == each) for each in classes])
     likely = np.argsort(-shares, kind="stable")[:CLASSES]
-    return [Predicted(np.asarray(classes)[[place]], shares[None, :], classes) for place in likely]
+    return [Predicted(array(classes)[[place]], shares[None, :], classes) for place in likely]
 
 
 def evaluate(metrics: Mapping[str, Metric], truth: Array, given: Sequence[Predicted]) -> dict[str, float]:

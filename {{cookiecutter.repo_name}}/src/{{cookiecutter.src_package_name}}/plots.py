@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from . import explain
 from .challenger import Challenger
@@ -17,12 +18,14 @@ from .inputs import UNITS
 from .kinds import Kind
 from .plan import Plan
 from .predictor import Array, Predicted
+from .samples import Sample
 
 STRONGEST = 3  # inputs whose effect is drawn
 FEW = 12  # classes whose counts can be written into a square each
 SHOWN = 20  # inputs, or confusions, at most
 LINES = 6  # classes in one plot of curves, at most
 DOTS = 5000  # rows that are drawn as dots; more would hide one another
+ROWS = 20_000  # that curves are drawn from, at most
 BESIDE = 0.08  # how far apart the points of two classes are, of the way from one name to the next
 ACROSS = 30  # letters of names that fit side by side below a matrix; longer ones are tilted
 TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -30,12 +33,15 @@ TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 
 def draw(made: Challenger, planned: Plan, seed: int) -> Iterator[tuple[str, Figure]]:
     """Draw a challenger, figure by figure, each with its name."""
-    test, valid, metric = planned.samples["test"], planned.samples["valid"], planned.objective
+    test, metric = planned.samples["test"], planned.objective
+    whole = planned.samples["valid"]
+    valid = explain.some(whole, ROWS, seed)
     name = f"test_{metric.name}"
     measured = f"{metric.name} {made.metrics.get(name, np.nan):.4f}, naive answer {planned.naive[name]:.4f}"
     yield "quality", quality(test.truth, made.test, measured)
     found = explain.worths(made.predictor, valid, metric, seed)
-    yield "importance", importance(found, metric.name)
+    looked_at = min(len(valid), explain.draws(len(found))[1])
+    yield "importance", importance(found, metric.name, _of(looked_at, whole))
     classes, card = made.card.classes, made.card
     positive = None
     if classes is not None and len(classes) == 2:
@@ -43,11 +49,19 @@ def draw(made: Challenger, planned: Plan, seed: int) -> Iterator[tuple[str, Figu
     strongest = [worth.name for worth in found if card.inputs[worth.name].kind != Kind.TEXT][:STRONGEST]
     followed = [explain.dependence(made.predictor, valid, name, seed) for name in strongest]
     if drawn := [curve for curve in followed if len(curve.values)]:
-        yield "dependence", dependence(drawn, None if positive is None else label(positive))
+        rows = _of(min(len(valid), explain.CURVE_ROWS), whole)
+        yield "dependence", dependence(drawn, None if positive is None else label(positive), rows)
     if positive is None or made.test.probabilities is None:
         return
-    if 0 < np.mean(test.truth == positive) < 1:
-        yield "curves", curves(test.truth, made.test, positive, card.threshold)
+    places = explain.places(len(test), ROWS, seed)
+    if 0 < np.mean(test.truth[places] == positive) < 1:
+        rows = _of(len(places), test)
+        yield "curves", curves(test.truth[places], made.test.take(places), positive, card.threshold, rows)
+
+
+def _of(count: int, rows: Sample) -> str:
+    """Say that a figure is of so many rows of a split, if these are not all."""
+    return f"{count} of {len(rows)} rows of " if count < len(rows) else ""
 
 
 def quality(truth: Array, predicted: Predicted, measured: str) -> Figure:
@@ -56,9 +70,8 @@ def quality(truth: Array, predicted: Predicted, measured: str) -> Figure:
         figure = _scatter(truth, predicted)
     else:
         labels = sorted({*truth.tolist(), *predicted.values.tolist()})
-        place = {value: number for number, value in enumerate(labels)}
-        codes = [[place[value] for value in values.tolist()] for values in (truth, predicted.values)]
-        counts = confusion_matrix(*codes, labels=range(len(labels)))
+        true, taken = (pd.Index(labels).get_indexer(pd.Index(values)) for values in (truth, predicted.values))
+        counts = np.bincount(true * len(labels) + taken, minlength=len(labels) ** 2).reshape(len(labels), -1)
         names = [label(value) for value in labels]
         figure = _matrix(counts, names) if len(names) <= FEW else _worst(counts, names)
     figure.suptitle(f"{TARGET} on the test split\n{measured}", fontsize=10)
@@ -121,8 +134,11 @@ def _rates(counts: Array) -> Array:
     return np.asarray(counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
 
 
-def importance(found: Sequence[Worth], metric: str) -> Figure:
-    """Draw how much worse a metric gets when an input's values are shuffled, for the strongest inputs."""
+def importance(found: Sequence[Worth], metric: str, rows: str = "") -> Figure:
+    """Draw how much worse a metric gets when an input's values are shuffled, for the strongest inputs.
+
+    `rows` says of how many rows, if not of all.
+    """
     strongest = list(found)[:SHOWN]
     figure, axes = _canvas(6.5, 1.5 + 0.25 * len(strongest))
     axes.barh(range(len(strongest)), [worth.mean for worth in strongest], xerr=[worth.deviation for worth in strongest])
@@ -130,14 +146,15 @@ def importance(found: Sequence[Worth], metric: str) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel(f"how much worse {metric} gets\nwhen an input is shuffled")
     more = f"\nthe strongest {SHOWN} of {len(found)} inputs" if len(found) > SHOWN else ""
-    figure.suptitle(f"Importance of the inputs on the validation split{more}", fontsize=10)
+    figure.suptitle(f"Importance of the inputs on {rows}the validation split{more}", fontsize=10)
     return figure
 
 
-def dependence(curves: Sequence[Curve], positive: str | None = None) -> Figure:
+def dependence(curves: Sequence[Curve], positive: str | None = None, rows: str = "") -> Figure:
     """Draw what is predicted on average when one input is set to a value in every row.
 
-    Of two classes, `positive` names the one to draw: the other's line would be its mirror image.
+    Of two classes, `positive` names the one to draw: the other's line would be its mirror image. `rows` says in how
+    many rows, if not in all.
     """
     figure = Figure(figsize=(max(6.5, 4 * len(curves)), 4.5), layout="constrained")
     shown = _most_moved(curves) if positive is None else [positive]
@@ -162,7 +179,8 @@ def dependence(curves: Sequence[Curve], positive: str | None = None) -> Figure:
         figure.legend(handles, words, title=_short(TARGET), loc="outside lower center", ncols=3, fontsize=8)
     known = len(curves[0].lines)
     more = f"\nthe {LINES} classes of {known} that change most" if known > LINES else ""
-    figure.suptitle(f"Mean prediction when one input is set to a value in every row{more}", fontsize=10)
+    where = f"{rows}the validation split" if rows else "every row"
+    figure.suptitle(f"Mean prediction when one input is set to a value in {where}{more}", fontsize=10)
     return figure
 
 
@@ -194,13 +212,16 @@ def _places(curve: Curve) -> Any:
     return curve.values if unit is None else (np.array(curve.values) * factor).astype(f"datetime64[{unit}]")
 
 
-def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float | None) -> Figure:
-    """Draw, for two classes, what each threshold buys, and whether probabilities come true."""
+def curves(truth: Array, predicted: Predicted, positive: Any, threshold: float | None, rows: str = "") -> Figure:
+    """Draw, for two classes, what each threshold buys, and whether probabilities come true.
+
+    `rows` says of how many rows, if not of all.
+    """
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     roc, precision_recall, calibration = figure.subplots(1, 3)
     is_positive, probability = truth == positive, predicted.of(positive)
     named = f"{_short(TARGET)} = {_short(label(positive))}"
-    figure.suptitle(f"{named} on the test split", fontsize=10)
+    figure.suptitle(f"{named} on {rows}the test split", fontsize=10)
     false_rate, true_rate, _ = roc_curve(is_positive, probability)
     roc.plot(false_rate, true_rate)
     roc.plot([0, 1], [0, 1], color="grey", linewidth=0.8)

@@ -117,7 +117,7 @@ def decide(
     """Say what is predicted: the most probable class or, with a threshold, the positive one from there on."""
     if classes is None:
         return Predicted(labels.reshape(-1))
-    known = np.asarray(classes)
+    known = array(classes)
     if probabilities is None:
         return Predicted(known[labels.reshape(-1)], None, classes)
     if threshold is None:
@@ -125,6 +125,12 @@ def decide(
     place = list(classes).index(positive)
     reached = probabilities[:, place] >= threshold
     return Predicted(np.where(reached, known[place], known[1 - place]), probabilities, classes)
+
+
+def array(classes: Sequence[Any]) -> Array:
+    """Give classes as an array of shape (classes,), texts as objects, as a table's target has them."""
+    found = np.asarray(classes)
+    return found.astype(object) if found.dtype.kind == "U" else found
 
 
 def require_inputs(card: Card, image: str | None = None) -> None:

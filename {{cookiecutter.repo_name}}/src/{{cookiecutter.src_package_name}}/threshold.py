@@ -9,8 +9,7 @@ from .columns import TASK, label
 from .errors import Problem
 from .measure import Metric
 from .metrics import METRICS
-from .predictor import Card, Predictor, decide
-from .samples import Sample
+from .predictor import Array, Card, Predicted, decide
 
 TRIED = np.linspace(0.01, 0.99, 99)
 
@@ -33,15 +32,25 @@ def require(settings: DictConfig, classes: list[Any] | None, probabilities: bool
         raise Problem(f"threshold.at={at}: a probability lies between 0 and 1")
 
 
-def choose(predictor: Predictor, valid: Sample, settings: DictConfig) -> dict[str, object]:
-    """Give the threshold and the class that it is for, as a card keeps them; nothing where none is asked for."""
+def choose(truth: Array, known: Predicted, settings: DictConfig) -> dict[str, object]:
+    """Give the threshold and the class that it is for, as a card keeps them; nothing where none is asked for.
+
+    `truth` and what is `known`, predicted without a threshold, are of the validation split.
+    """
     if settings.at is None:
         return {}
-    classes = list(predictor.card.classes or ())
+    classes = list(known.classes or ())
     names = {label(value): value for value in classes}
     positive = classes[1] if settings.positive is None else names[label(settings.positive)]
-    at = _best(predictor, METRICS[TASK][settings.at], valid, positive) if isinstance(settings.at, str) else settings.at
+    at = _best(METRICS[TASK][settings.at], truth, known, positive) if isinstance(settings.at, str) else settings.at
     return {"threshold": float(at), "positive": positive}
+
+
+def applied(card: Card, known: Predicted) -> Predicted:
+    """Predict by a card's threshold, if it has one, from what was predicted without."""
+    if card.threshold is None:
+        return known
+    return decide(known.classes, known.values, known.probabilities, card.threshold, card.positive)
 
 
 def describe(card: Card, settings: DictConfig) -> str:
@@ -50,12 +59,10 @@ def describe(card: Card, settings: DictConfig) -> str:
     return f"threshold {card.threshold:g} for {label(card.positive)}: {why}"
 
 
-def _best(predictor: Predictor, metric: Metric, valid: Sample, positive: object) -> float:
-    known = predictor.predict_inputs(valid.inputs)
-
+def _best(metric: Metric, truth: Array, known: Predicted, positive: object) -> float:
     def gain(threshold: float) -> float:
         decided = decide(known.classes, known.values, known.probabilities, threshold, positive)
-        return float(metric.gain(metric.measure(valid.truth, decided), 0))
+        return float(metric.gain(metric.measure(truth, decided), 0))
 
     gains = np.array([gain(threshold) for threshold in TRIED])
     if np.isnan(gains).all():

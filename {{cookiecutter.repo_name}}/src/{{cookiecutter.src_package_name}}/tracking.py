@@ -79,8 +79,9 @@ class Run:
 
     def figure(self, figure: Any, name: str) -> None:
         """Record an image under plots/."""
-        # Optuna leaves long names no room: "tight" makes it.
-        self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"bbox_inches": "tight"})
+        # Optuna leaves long names no room: "tight" makes it. A figure with a layout has some, and is drawn once less.
+        box = None if figure.get_layout_engine() else "tight"
+        self._client.log_figure(self.id, figure, f"plots/{name}.png", save_kwargs={"bbox_inches": box})
 
     def text(self, text: str, name: str) -> None:
         """Record a text file."""
