@@ -28,8 +28,8 @@ def without(monkeypatch: pytest.MonkeyPatch, **absent: object) -> None:
     """Let the prepared tables be without the rows of a class in some split."""
     read = tables.read
 
-    def fewer(folder: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
-        manifest, found = read(folder)  # type: ignore[arg-type]
+    def fewer(folder: object, *rows: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
+        manifest, found = read(folder, *rows)  # type: ignore[arg-type]
         return manifest, found | {name: found[name].filter(pl.col(TARGET) != value) for name, value in absent.items()}
 
     monkeypatch.setattr(tables, "read", fewer)
@@ -59,6 +59,9 @@ def test_a_plan_knows_what_the_naive_answer_is_worth(planned: Plan) -> None:
         ("threshold=0.3", "threshold=0.3: write threshold.at=0.3"),
         ("gate.confidence=95", "gate.confidence=95: it is a share from 0 to below 1"),
         ("gate.min_rows=9999", r"the test split has \d+ rows, and gate.min_rows=9999 asks for more: add rows, or give"),
+        ("rows=0", "rows=0: it is null for all, or a number of rows to train on from 1 on"),
+        ("rows=half", "rows=half: it is null for all, or a number of rows"),
+        ("rows=true", "rows=true: it is null for all"),
         ("folds=1", "folds=1: it is 0 for none, or a number of folds from 2 on"),
         ("folds=many", "folds=many: it is 0 for none"),
         ("export.format=pickle", "export.format=pickle: it is one of onnx, skops"),
@@ -71,6 +74,34 @@ def test_what_cannot_be_is_one_line(configured: Configured, override: str, says:
     with pytest.raises(Problem, match=says) as caught:
         plan.make(configured(override))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_rows_are_a_sample_of_the_training_split_and_of_no_other(configured: Configured, planned: Plan) -> None:
+    counts = {}
+    for rows in (60, 120, 9999):
+        looked = plan.make(configured(f"rows={rows}"))
+        table = looked.tables["train"]
+        counts[rows] = len(table)
+        assert table.equals(planned.tables["train"].join(table, on=table.columns, how="semi", nulls_equal=True))
+        assert len(looked.samples["train"]) == len(table)
+        assert all(looked.tables[name].equals(planned.tables[name]) for name in ("valid", "test"))
+        whole = len(planned.tables["train"])
+        says = [f"rows={rows}: a model learns from {len(table)} of the training split's {whole} rows"]
+        assert looked.remarks == (says if rows < whole else [])
+    assert counts[60] == pytest.approx(60, abs=40)
+    assert counts[60] < counts[120] < counts[9999] == len(planned.tables["train"])
+
+
+def test_a_sample_without_a_row_is_a_problem(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = tables.read
+
+    def none(folder: object, *rows: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
+        manifest, found = read(folder, *rows)  # type: ignore[arg-type]
+        return manifest, found | {"train": found["train"].clear()}
+
+    monkeypatch.setattr(tables, "read", none)
+    with pytest.raises(Problem, match="rows=1: a sample of so few holds no row at all; ask for more"):
+        plan.make(configured("rows=1"))
 
 
 @pytest.mark.parametrize("target", ["Literal[0, 1, 2]", "float"])
@@ -129,8 +160,8 @@ def test_there_is_nothing_to_learn_from_one_class(
 ) -> None:
     read = tables.read
 
-    def one(folder: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
-        manifest, found = read(folder)  # type: ignore[arg-type]
+    def one(folder: object, *rows: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
+        manifest, found = read(folder, *rows)  # type: ignore[arg-type]
         return manifest, {name: table.filter(pl.col(TARGET) == table[TARGET][0]) for name, table in found.items()}
 
     monkeypatch.setattr(tables, "read", one)

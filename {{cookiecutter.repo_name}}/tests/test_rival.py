@@ -47,8 +47,8 @@ def all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let today's test rows be what the champion was trained on."""
     read = tables.read
 
-    def swapped(folder: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
-        manifest, found = read(folder)  # type: ignore[arg-type]
+    def swapped(folder: object, *rows: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
+        manifest, found = read(folder, *rows)  # type: ignore[arg-type]
         return manifest, {"train": found["test"], "valid": found["valid"], "test": found["train"]}
 
     monkeypatch.setattr(tables, "read", swapped)

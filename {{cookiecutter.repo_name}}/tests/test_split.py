@@ -234,8 +234,35 @@ def test_where_a_split_is_given_a_test_row_that_is_also_learnt_from_is_not_new()
     name = next(name for name, column in COLUMNS.items() if column.kind == Kind.NUMBER)
     values = {"train": [1.0, 2, 3], "valid": [4.0, 5, 6], "test": [3.0, 4, 7]}
     parts = {part: pl.DataFrame({name: numbers}) for part, numbers in values.items()}
-    assert split.apart(Files(test=["a"]), parts).to_list() == [False, False, True]
-    assert split.apart(hashed("id"), parts).to_list() == [True, True, True]
+    others = [parts["train"].lazy(), parts["valid"].lazy()]
+    assert split.apart(Files(test=["a"]), parts["test"], others).to_list() == [False, False, True]
+    assert split.apart(hashed("id"), parts["test"], others).to_list() == [True, True, True]
+
+
+@pytest.mark.parametrize("rule", [hashed("id"), Time(column="id", valid="1", test="2"), Given(column="part"), Files()])
+def test_a_sample_is_a_share_of_the_rows_and_a_larger_one_keeps_the_smaller_ones(rule: Hash | Time | Given) -> None:
+    name = next(name for name, column in COLUMNS.items() if column.kind == Kind.NUMBER)
+    table = pl.DataFrame({"id": range(20_000), name: pl.int_range(20_000, eager=True).cast(pl.Float64)})
+    kept = [table.filter(rule.sampled(table.schema, share))["id"].to_list() for share in (0.1, 0.3, 1)]
+    assert [len(rows) for rows in kept] == pytest.approx([2000, 6000, 20_000], rel=0.06)
+    assert set(kept[0]) < set(kept[1])
+    mixed = table.sample(fraction=1, shuffle=True, seed=1)  # in another order
+    assert set(mixed.filter(rule.sampled(table.schema, 0.1))["id"]) == set(kept[0])
+
+
+def test_a_sample_of_the_training_split_is_no_other_split_in_disguise() -> None:
+    """Rows of the training split are alike in the hash that parted them."""
+    table = pl.DataFrame({"id": range(20_000)})
+    for wanted in SPLITS:
+        rows = table.filter(pl.Series(labels(hashed("id"), table)) == wanted)
+        assert len(rows.filter(hashed("id").sampled(rows.schema, 0.5))) == pytest.approx(len(rows) / 2, rel=0.1)
+
+
+def test_a_sample_keeps_groups_whole() -> None:
+    table = pl.DataFrame({"patient": [row // 10 for row in range(20_000)], "id": range(20_000)})
+    sizes = table.filter(hashed("patient").sampled(table.schema, 0.3))["patient"].value_counts()["count"]
+    assert set(sizes) == {10}
+    assert 400 < len(sizes) < 800
 
 
 @pytest.mark.parametrize(("valid", "test"), [(0, 0.1), (0.1, 0), (0.5, 0.5), (-0.1, 0.2)])

@@ -48,6 +48,20 @@ def test_a_run_tells_all_of_a_model(trained: Path) -> None:
     assert json.loads((files / "data/manifest.json").read_text())["splits"]["train"]["rows"] > 0
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_model_says_of_how_many_rows_it_learned(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = retrain("rows=150", "gate.champion=none", "gate.naive=true")
+    run, card = tracker().client.get_run(outcome.run_id), versions().load(versions().address).predictor.card
+    manifest, found = tables.read(trained / "data/prepared", 150)
+    assert (card.rows, card.rows_of) == (len(found["train"]), manifest.splits["train"].rows)
+    assert card.rows_of > card.rows > 0
+    assert run.data.tags["rows"] == f"{card.rows} of {card.rows_of}"
+    assert run.data.params["rows"] == "150"
+    assert f"rows=150: a model learns from {card.rows} of the training split's {card.rows_of} rows" in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_registered_model_names_what_it_is_asked_and_what_it_sees(trained: Path) -> None:
     card = versions().load(versions().address).predictor.card
     assert set(card.columns) == set(COLUMNS)
@@ -133,8 +147,8 @@ def test_an_undefined_measure_is_a_sentence_before_anything_is_recorded(
     """A class has no row in the test split."""
     read, before = tables.read, recorded()
 
-    def fewer(folder: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
-        manifest, found = read(folder)  # type: ignore[arg-type]
+    def fewer(folder: object, *rows: object) -> tuple[tables.Manifest, dict[str, pl.DataFrame]]:
+        manifest, found = read(folder, *rows)  # type: ignore[arg-type]
         absent = np.unique(found["train"][TARGET].to_numpy())[1]
         return manifest, {**found, "test": found["test"].filter(pl.col(TARGET) != absent)}
 

@@ -141,6 +141,8 @@ def describe(planned: Plan, config: DictConfig, run_id: str, probabilities: bool
         classes=planned.learnt,
         probabilities=probabilities,
         data=planned.manifest.version,
+        rows=len(planned.samples["train"]),
+        rows_of=planned.manifest.splits["train"].rows,
         split=planned.manifest.split.model_dump(mode="json"),
         schema_version=VERSION,
         run_id=run_id,

@@ -55,8 +55,13 @@ def _fit_again(made: Challenger, planned: Plan, judged: str, config: DictConfig,
     """Fit the same model on all rows, and keep it with the measures of the judged one."""
     pipeline, rows = model.build(config, config.seed), samples.joined(planned.samples.values())
     challenger.fit(pipeline, rows, config)
-    card = made.card.model_copy(update={"judged": judged, "classes": model.classes(rows.truth)})
+    known = {"classes": model.classes(rows.truth), "rows": len(rows), "rows_of": _count(planned)}
+    card = made.card.model_copy(update={"judged": judged, **known})
     challenger.keep(pipeline, card, planned.samples["valid"], folder, config)
+
+
+def _count(planned: Plan) -> int:
+    return sum(split.rows for split in planned.manifest.splits.values())
 
 
 def promote(

@@ -9,7 +9,7 @@ import polars as pl
 from omegaconf import DictConfig
 
 from . import formats, freshness, gate, measure, model, naive, storage, tables, threshold
-from .columns import TASK
+from .columns import TASK, label
 from .errors import Problem
 from .measure import Metric
 from .metrics import METRICS
@@ -23,12 +23,13 @@ class Plan:
 
     manifest: Manifest
     tables: dict[str, pl.DataFrame]
+    whole: pl.LazyFrame  # the training split, of which the table may hold a sample
     samples: dict[str, Sample]  # by split
     metrics: dict[str, Metric]  # that the model can be measured by
     objective: Metric
     naive: dict[str, float]  # by split and metric, such as test_accuracy
     changes: list[str] | None  # of the raw files since the tables were made; None where these cannot be seen
-    remarks: list[str]  # on tables older than the raw files, and on metrics that have no value here
+    remarks: list[str]  # on tables older than the raw files, rows that are left out, and metrics without a value here
 
     @property
     def learnt(self) -> list[Any] | None:
@@ -56,11 +57,14 @@ def make(config: DictConfig) -> Plan:
     pipeline = model.build(config, config.seed)
     formats.find(config.export.format)
     gate.require(config.gate)
+    _require_number(config.rows)
     _require_folds(config.folds)
     probabilities = model.has_probabilities(pipeline)
     metrics = measure.usable(METRICS[TASK], probabilities)
     objective = _objective(config, metrics)
-    manifest, read = tables.read(storage.locate(config.storage.root, config.data.prepared))
+    place = storage.locate(config.storage.root, config.data.prepared)
+    manifest, read = tables.read(place, config.rows)
+    _require_rows(config.rows, len(read["train"]))
     samples = {name: sample(table, config.weight.column) for name, table in read.items()}
     learnt = model.classes(samples["train"].truth)
     if len(samples["test"]) < config.gate.min_rows:
@@ -79,7 +83,7 @@ def make(config: DictConfig) -> Plan:
     given = naive.answers(samples["train"].truth, learnt, _last(manifest, read["train"], samples["train"]))
     values: dict[str, float] = {}
     changes = freshness.changes(config, manifest)
-    remarks = freshness.remarks(changes)
+    remarks = freshness.remarks(changes) + _sampled(len(read["train"]), manifest.splits["train"].rows, config.rows)
     for name in ("valid", "test"):
         truth = samples[name].truth
         defined = measure.evaluate(metrics, truth, naive.perfect(truth, learnt))
@@ -87,7 +91,8 @@ def make(config: DictConfig) -> Plan:
         measured = naive.evaluate(metrics, truth, given)
         values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
         remarks += [naive.undefined(metric, name, truth, learnt) for metric in metrics if metric not in defined]
-    return Plan(manifest, read, samples, metrics, objective, values, changes, remarks)
+    whole = tables.scan(place, manifest.splits["train"].parts)
+    return Plan(manifest, read, whole, samples, metrics, objective, values, changes, remarks)
 
 
 def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:
@@ -107,6 +112,22 @@ def _objective(config: DictConfig, metrics: dict[str, Metric]) -> Metric:
 def _require_folds(folds: Any) -> None:
     if not isinstance(folds, int) or isinstance(folds, bool) or folds < 0 or folds == 1:
         raise Problem(f"folds={folds}: it is 0 for none, or a number of folds from 2 on")
+
+
+def _require_number(rows: Any) -> None:
+    if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or rows < 1):
+        raise Problem(f"rows={label(rows)}: it is null for all, or a number of rows to train on from 1 on")
+
+
+def _require_rows(rows: int | None, count: int) -> None:
+    if not count:
+        raise Problem(f"rows={rows}: a sample of so few holds no row at all; ask for more")
+
+
+def _sampled(count: int, whole: int, rows: int | None) -> list[str]:
+    if rows is None or count == whole:
+        return []
+    return [f"rows={rows}: a model learns from {count} of the training split's {whole} rows"]
 
 
 def _last(manifest: Manifest, table: pl.DataFrame, rows: Sample) -> float | None:

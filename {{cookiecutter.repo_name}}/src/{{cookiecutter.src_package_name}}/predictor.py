@@ -45,6 +45,8 @@ class Card(BaseModel):
     naive: dict[str, float] = {}  # the same measures of the naive answer
     judged: str | None = None  # where the model that was measured is, if this one was fitted again on all rows
     data: str  # the version of the prepared tables
+    rows: int | None = None  # that it was fitted on
+    rows_of: int | None = None  # that there were to be fitted on
     split: dict[str, Any]  # the rule that parted them
     schema_version: str
     run_id: str

@@ -65,8 +65,10 @@ def _shared(card: Card, planned: Plan, least: int) -> Array:
     require_inputs(card)
     if planned.objective.probabilities and not card.probabilities:
         raise Problem(f"it gives no probabilities, which {planned.objective.name} asks for")
-    rule, tables = planned.manifest.split, planned.tables
-    rows = split.still(card.split, rule, tables["test"]) & split.apart(rule, tables)
+    rule, test = planned.manifest.split, planned.tables["test"]
+    rows = split.still(card.split, rule, test) & split.apart(
+        rule, test, [planned.whole, planned.tables["valid"].lazy()]
+    )
     # What a column says of the split may be said anew for other data: then nothing tells which rows are new.
     said_anew = rule.kind == "given" and card.data != planned.manifest.version
     if said_anew or not rows.any():

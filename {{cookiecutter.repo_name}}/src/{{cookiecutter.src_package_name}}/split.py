@@ -4,7 +4,7 @@ So a row stays where it is when data grow, come in another order or in other fil
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ Types = Mapping[str, Any]  # Polars' type of each column, as DataFrame.schema ha
 EXACT = 2**53
 
 FOLDS = 2**32 + 1  # the seed that folds are hashed with
+SAMPLES = 2**32 + 2  # and samples
 
 
 class _Rule(BaseModel):
@@ -56,9 +57,18 @@ class _Rule(BaseModel):
 
         Another seed than the split's is hashed with, since the rows of one split are alike in that hash.
         """
-        together = self.columns if isinstance(self, Hash) else [name for name in [*COLUMNS, *EXTRA] if name in table]
-        value = digest({name: table.schema[name] for name in sorted(together)}, FOLDS)
-        return table.select((value % count).cast(pl.Int64)).to_series()
+        return table.select((self._hash(table.schema, FOLDS) % count).cast(pl.Int64)).to_series()
+
+    def sampled(self, types: Types, share: float) -> pl.Expr:
+        """Say of each row whether it is in a sample of about this share; a greater share keeps a smaller one's rows.
+
+        Rows that the rule keeps together are in it together or not at all.
+        """
+        return self._hash(types, SAMPLES) < share_of_hashes(share)
+
+    def _hash(self, types: Types, seed: int) -> pl.Expr:
+        together = self.columns if isinstance(self, Hash) else [name for name in [*COLUMNS, *EXTRA] if name in types]
+        return digest({name: types[name] for name in sorted(together)}, seed)
 
 
 class Hash(_Rule):
@@ -298,21 +308,20 @@ def still(champions: Mapping[str, Any], today: Rule, table: pl.DataFrame) -> pl.
     return table.select((before.labels(table.schema) == "test").fill_null(value=False)).to_series()
 
 
-def apart(today: Rule, tables: Mapping[str, pl.DataFrame]) -> pl.Series:
-    """Say of each row of the test table whether no equal row is in the other tables, where a split is given.
+def apart(today: Rule, test: pl.DataFrame, others: Iterable[pl.LazyFrame]) -> pl.Series:
+    """Say of each row of the test table whether no equal row is in the other splits, where a split is given.
 
     Other rules part rows by their own values, and need no such look. Booleans of shape (rows,).
     """
-    test = tables["test"]
     if not isinstance(today, Given | Files):
         return pl.repeat(value=True, n=len(test), dtype=pl.Boolean, eager=True)
     left_out = today.columns  # which may say train of one row and test of its equal
     names = [name for name in sorted([*COLUMNS, *EXTRA]) if name in test.columns and name not in left_out]
-    hashes = {
-        split: table.select(digest({name: table.schema[name] for name in names}, seed=0)).to_series()
-        for split, table in tables.items()
-    }
-    return ~hashes["test"].is_in(pl.concat([hashes["train"], hashes["valid"]]).unique().implode())
+    value = digest({name: test.schema[name] for name in names}, seed=0)
+    hashes = test.select(value).to_series()
+    rows = pl.concat([table.select(value.alias("hash")) for table in others])
+    known = rows.filter(pl.col("hash").is_in(hashes.implode())).unique().collect(engine="streaming")
+    return ~hashes.is_in(known.to_series().implode())
 
 
 def digest(types: Types, seed: int) -> pl.Expr:

@@ -62,8 +62,11 @@ class Manifest(BaseModel):
     rejected: int
 
 
-def read(folder: storage.Location) -> tuple[Manifest, dict[str, pl.DataFrame]]:
-    """Read the manifest and its tables, refusing any that are not what prepare wrote for this schema."""
+def read(folder: storage.Location, rows: int | None = None) -> tuple[Manifest, dict[str, pl.DataFrame]]:
+    """Read the manifest and its tables, refusing any that are not what prepare wrote for this schema.
+
+    Of the training split only a sample of about so many rows is read, if `rows` is a number; the others are whole.
+    """
     if not (folder / "manifest.json").exists():
         raise Problem(f"no prepared data in {folder}: run `make prepare` first")
     manifest = earlier(folder)
@@ -71,7 +74,11 @@ def read(folder: storage.Location) -> tuple[Manifest, dict[str, pl.DataFrame]]:
         raise Problem(f"the manifest in {folder} is one of an older version of this project: run `make prepare` again")
     if manifest.schema_version != VERSION:
         raise Problem(f"schema.py has changed since {folder} was prepared: run `make prepare` again")
-    return manifest, {name: _table(folder, manifest.splits[name]) for name in SPLITS}
+    found = {name: _checked(folder, manifest.splits[name]) for name in SPLITS}
+    share = 1.0 if rows is None else rows / manifest.splits["train"].rows
+    if share < 1:
+        found["train"] = found["train"].filter(manifest.split.sampled(found["train"].collect_schema(), share))
+    return manifest, {name: table.collect(engine="streaming") for name, table in found.items()}
 
 
 def earlier(folder: storage.Location) -> Manifest | None:
@@ -83,16 +90,16 @@ def earlier(folder: storage.Location) -> Manifest | None:
         return None
 
 
-def _table(folder: storage.Location, rows: Split) -> pl.DataFrame:
+def _checked(folder: storage.Location, rows: Split) -> pl.LazyFrame:
     for part in rows.parts:
         file = folder / part.path
         if not file.exists() or storage.digest(storage.fetch(file)) != part.sha256:
             raise Problem(f"{file} is not the file that prepare wrote: take it away, and run `make prepare` again")
-    return scan(folder, rows.parts).collect()
+    return scan(folder, rows.parts)
 
 
 def scan(folder: storage.Location, parts: list[Part]) -> pl.LazyFrame:
-    """Give the rows of some parts, in order."""
+    """Give the rows of some parts, in order, to be read as they are asked for."""
     return pl.scan_parquet([storage.fetch(folder / part.path) for part in parts], glob=False)
 
 

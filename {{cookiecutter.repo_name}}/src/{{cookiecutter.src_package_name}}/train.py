@@ -50,6 +50,7 @@ def train(config: DictConfig, tracker: Tracker, parent: str | None = None) -> Ou
         run.configuration(resolved(config))
         run.tag(raw_files=freshness.describe(planned.changes))
         run.text(planned.manifest.model_dump_json(indent=2), "data/manifest.json")
+        run.tag(rows=f"{len(planned.samples['train'])} of {planned.manifest.splits['train'].rows}")
         folds = cross_validated(planned, config) if config.folds else {}
         run.metrics(folds)
         made = challenger.make(planned, config, run_id, Path(folder))

@@ -78,6 +78,7 @@ def identity(config: DictConfig, planned: Plan) -> dict[str, Any]:
         "model": model_settings,
         "weights": settings["weight"],
         "folds": settings["folds"],
+        "rows": settings["rows"],
     }
 
 
