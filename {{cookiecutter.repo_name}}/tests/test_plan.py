@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from omegaconf import DictConfig
 
-from {{ cookiecutter.src_package_name }} import naive, plan, tables
+from {{ cookiecutter.src_package_name }} import memory, naive, plan, tables
 from {{ cookiecutter.src_package_name }}.columns import TARGET, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.metrics import METRICS
@@ -90,6 +90,12 @@ def test_rows_are_a_sample_of_the_training_split_and_of_no_other(configured: Con
         assert looked.remarks == (says if rows < whole else [])
     assert counts[60] == pytest.approx(60, abs=40)
     assert counts[60] < counts[120] < counts[9999] == len(planned.tables["train"])
+
+
+def test_rows_that_memory_may_not_hold_are_a_remark(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: memory.BASE)
+    [remark] = plan.make(configured()).remarks
+    assert "rows take at least 0.5 GiB to train on, and there are 0.5: " in remark
 
 
 def test_a_sample_without_a_row_is_a_problem(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None:

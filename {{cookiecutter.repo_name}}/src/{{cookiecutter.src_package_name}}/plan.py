@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from omegaconf import DictConfig
 
-from . import formats, freshness, gate, measure, model, naive, storage, tables, threshold
+from . import formats, freshness, gate, measure, memory, model, naive, storage, tables, threshold
 from .columns import TASK, label
 from .errors import Problem
+from .inputs import INPUTS
 from .measure import Metric
 from .metrics import METRICS
 from .samples import Sample, balanced, sample
@@ -84,6 +85,8 @@ def make(config: DictConfig) -> Plan:
     values: dict[str, float] = {}
     changes = freshness.changes(config, manifest)
     remarks = freshness.remarks(changes) + _sampled(len(read["train"]), manifest.splits["train"].rows, config.rows)
+    if short := memory.shortage(sum(map(len, read.values())), len(read["train"]), len(INPUTS)):
+        remarks.append(short)
     for name in ("valid", "test"):
         truth = samples[name].truth
         defined = measure.evaluate(metrics, truth, naive.perfect(truth, learnt))
