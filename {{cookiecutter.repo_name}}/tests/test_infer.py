@@ -4,22 +4,23 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from {{ cookiecutter.src_package_name }} import infer as module
-from {{ cookiecutter.src_package_name }} import predictions
+from {{ cookiecutter.src_package_name }} import predictions, scoring
 from {{ cookiecutter.src_package_name }}.cli import start
 from {{ cookiecutter.src_package_name }}.columns import EXAMPLE, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
-from {{ cookiecutter.src_package_name }}.infer import Outcome, Worker, infer
-from {{ cookiecutter.src_package_name }}.predictor import Loaded, Predictor
+from {{ cookiecutter.src_package_name }}.infer import Outcome, infer
+from {{ cookiecutter.src_package_name }}.predictor import Loaded
+from {{ cookiecutter.src_package_name }}.scoring import Champion
 
 from .conftest import a_number, configure
 
 ID = str(configure("infer").data.id)
 
 
-@pytest.fixture
-def predictor(champion: Loaded) -> Predictor:
-    return champion.predictor
+@pytest.fixture(autouse=True)
+def _loaded(champion: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any version be the champion that the tests share."""
+    monkeypatch.setattr(scoring, "load", lambda _: champion)
 
 
 def fill(inbox: Path) -> Path:
@@ -39,16 +40,16 @@ def inbox(folder: Path) -> Path:
 SMALL = "shard_bytes=100"  # two or three rows of the inbox
 
 
-def score(predictor: Predictor, *overrides: str, version: str = "1") -> list[Outcome]:
-    return list(infer(Worker(configure("infer", *overrides), predictor, f"name/{version}", version)))
+def score(*overrides: str, version: str = "1") -> list[Outcome]:
+    return list(infer(configure("infer", *overrides), Champion("", "name", version, 1)))
 
 
 def scored(folder: Path, name: str = "ten.csv", version: str = "1") -> pl.DataFrame:
     return predictions.read(folder / "data/predictions" / name / version)
 
 
-def test_every_row_is_scored_and_keeps_its_name(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    score(predictor, SMALL)
+def test_every_row_is_scored_and_keeps_its_name(folder: Path, inbox: Path) -> None:
+    score(SMALL)
     table = scored(folder)
     assert table[ID].to_list() == [f"row {number}" for number in range(10)]
     assert table["model"].unique().to_list() == ["name/1"]
@@ -56,10 +57,10 @@ def test_every_row_is_scored_and_keeps_its_name(folder: Path, inbox: Path, predi
     assert any(name.startswith("probability_") for name in table.columns) is (TASK == "classification")
 
 
-def test_the_size_of_shards_changes_nothing(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    score(predictor)
+def test_the_size_of_shards_changes_nothing(folder: Path, inbox: Path) -> None:
+    score()
     whole = scored(folder)
-    score(predictor, SMALL)
+    score(SMALL)
     assert_frame_equal(scored(folder), whole)
     assert len(list((folder / "data/predictions/ten.csv/1").glob("part-*.parquet"))) > 2
 
@@ -72,19 +73,17 @@ def spoil(inbox: Path, row: int) -> None:
     (inbox / "ten.csv").write_text("\n".join([*lines[:row], ",".join(cells), *lines[row + 1 :]]))
 
 
-def test_bad_rows_are_set_aside_with_reasons(folder: Path, inbox: Path, predictor: Predictor) -> None:
+def test_bad_rows_are_set_aside_with_reasons(folder: Path, inbox: Path) -> None:
     spoil(inbox, 7)
-    [outcome] = score(predictor, SMALL)
+    [outcome] = score(SMALL)
     rejected = pl.read_csv(folder / "data/predictions/ten.csv/1/rejected.csv")
     assert outcome.state
     assert (outcome.state.rows, outcome.state.rejected, len(scored(folder))) == (10, 1, 9)
     assert rejected.select("row", "column").rows() == [(7, a_number())]
 
 
-def test_a_stopped_run_goes_on_where_it_stopped(
-    folder: Path, inbox: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls, real = [], module._predict
+def test_a_stopped_run_goes_on_where_it_stopped(folder: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, real = [], scoring._predict
 
     def count(*args: object) -> pl.DataFrame:
         calls.append(args)
@@ -92,12 +91,12 @@ def test_a_stopped_run_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(module, "_predict", count)
+    monkeypatch.setattr(scoring, "_predict", count)
     with pytest.raises(KeyboardInterrupt):
-        score(predictor, SMALL)
+        score(SMALL)
     with pytest.raises(Problem, match="no complete predictions"):
         scored(folder)
-    [outcome] = score(predictor, SMALL)
+    [outcome] = score(SMALL)
     assert outcome.state
     assert len(calls) == sum(part.rows > 0 for part in outcome.state.parts) + 1  # the one that was stopped
     assert len(scored(folder)) == 10
@@ -107,28 +106,26 @@ def worked(outcomes: list[Outcome]) -> list[bool]:
     return [outcome.worked for outcome in outcomes]
 
 
-def test_what_is_done_is_not_done_again_unless_something_changed(
-    folder: Path, inbox: Path, predictor: Predictor
-) -> None:
-    assert worked(score(predictor)) == [True]
-    assert worked(score(predictor)) == [False]
-    assert worked(score(predictor, version="2")) == [True]
+def test_what_is_done_is_not_done_again_unless_something_changed(folder: Path, inbox: Path) -> None:
+    assert worked(score()) == [True]
+    assert worked(score()) == [False]
+    assert worked(score(version="2")) == [True]
     pl.DataFrame([EXAMPLE]).write_csv(inbox / "ten.csv")
-    assert worked(score(predictor, version="2")) == [True]
+    assert worked(score(version="2")) == [True]
     assert (len(scored(folder, version="1")), len(scored(folder, version="2"))) == (10, 1)
 
 
-def test_parts_that_are_gone_are_made_again(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    score(predictor, SMALL)
+def test_parts_that_are_gone_are_made_again(folder: Path, inbox: Path) -> None:
+    score(SMALL)
     parts = folder / "data/predictions/ten.csv/1"
     (parts / "part-000001.parquet").unlink()
     (parts / "part-000002.parquet").write_bytes(b"PAR1")
-    assert worked(score(predictor, SMALL)) == [True]
+    assert worked(score(SMALL)) == [True]
     assert len(scored(folder)) == 10
 
 
-def test_predictions_that_were_changed_are_refused(folder: Path, inbox: Path, predictor: Predictor) -> None:
-    score(predictor)
+def test_predictions_that_were_changed_are_refused(folder: Path, inbox: Path) -> None:
+    score()
     file = folder / "data/predictions/ten.csv/1/part-000000.parquet"
     file.write_bytes(file.read_bytes()[:-9] + bytes(9))
     with pytest.raises(Problem, match="is not what infer wrote"):
@@ -136,41 +133,41 @@ def test_predictions_that_were_changed_are_refused(folder: Path, inbox: Path, pr
 
 
 def test_a_file_that_changes_while_it_is_scored_is_not_done(
-    folder: Path, inbox: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    folder: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = module._predict
+    real = scoring._predict
 
     def replaced(*args: object) -> pl.DataFrame:
         (inbox / "ten.csv").write_text((inbox / "ten.csv").read_text() + "\n")
         return real(*args)
 
-    monkeypatch.setattr(module, "_predict", replaced)
-    [outcome] = score(predictor)
+    monkeypatch.setattr(scoring, "_predict", replaced)
+    [outcome] = score()
     assert "was changed while it was read" in outcome.refused
     with pytest.raises(Problem, match="no complete predictions"):
         scored(folder)
 
 
-def test_csv_and_parquet_score_alike(folder: Path, inbox: Path, predictor: Predictor) -> None:
+def test_csv_and_parquet_score_alike(folder: Path, inbox: Path) -> None:
     rows = pl.DataFrame([EXAMPLE] * 3)
     rows.write_csv(inbox / "a.csv")
     rows.write_parquet(inbox / "b.parquet")
-    score(predictor)
+    score()
     assert scored(folder, "a.csv").equals(scored(folder, "b.parquet"))
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_workers_share_the_shards_of_a_file(stopped: bool, folder: Path, inbox: Path, predictor: Predictor) -> None:
+def test_workers_share_the_shards_of_a_file(stopped: bool, folder: Path, inbox: Path) -> None:
     spoil(inbox, 10)
-    score(predictor, SMALL, version="whole")
-    [first] = score(predictor, SMALL, "worker.count=2", "worker.index=0")
+    score(SMALL, version="whole")
+    [first] = score(SMALL, "worker.count=2", "worker.index=0")
     assert (first.state, first.worked) == (None, True)
     with pytest.raises(Problem, match="no complete predictions"):
         scored(folder)
     if stopped:  # and is started again
-        [first] = score(predictor, SMALL, "worker.count=2", "worker.index=0")
+        [first] = score(SMALL, "worker.count=2", "worker.index=0")
         assert (first.state, first.worked) == (None, False)
-    [second] = score(predictor, SMALL, "worker.count=2", "worker.index=1")
+    [second] = score(SMALL, "worker.count=2", "worker.index=1")
     assert second.state
     assert (second.state.rows, second.state.rejected) == (10, 1)
     assert_frame_equal(scored(folder).drop("model"), scored(folder, version="whole").drop("model"))
@@ -179,16 +176,14 @@ def test_workers_share_the_shards_of_a_file(stopped: bool, folder: Path, inbox: 
 
 
 @pytest.mark.parametrize(("count", "index"), [("2", "2"), ("2", "-1"), ("0", "0"), ("2", "one"), ("1.5", "0")])
-def test_a_worker_that_does_not_exist_is_a_problem(
-    folder: Path, inbox: Path, predictor: Predictor, count: str, index: str
-) -> None:
+def test_a_worker_that_does_not_exist_is_a_problem(folder: Path, inbox: Path, count: str, index: str) -> None:
     with pytest.raises(Problem, match=rf"worker.count={count} worker.index={index}"):
-        score(predictor, f"worker.count={count}", f"worker.index={index}")
+        score(f"worker.count={count}", f"worker.index={index}")
 
 
-def test_a_missing_column_is_named(folder: Path, inbox: Path, predictor: Predictor) -> None:
+def test_a_missing_column_is_named(folder: Path, inbox: Path) -> None:
     pl.DataFrame([EXAMPLE]).drop(a_number()).write_csv(inbox / "ten.csv")
-    [outcome] = score(predictor)
+    [outcome] = score()
     assert f"no column '{a_number()}'" in outcome.refused
 
 

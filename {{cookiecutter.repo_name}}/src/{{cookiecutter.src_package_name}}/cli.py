@@ -17,7 +17,6 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from . import CONF, servers, storage
 from .errors import told
 
-STOPPED = 128 + signal.SIGTERM
 AGAIN = 10  # seconds, of the 30 that a pod has
 RAISE = "HYDRA_FULL_ERROR"  # the environment variable by which Hydra raises what it otherwise prints, in several lines
 
@@ -40,6 +39,7 @@ def start(name: str) -> NoReturn:
     run.__module__ = f"{__package__}.{name}"  # Hydra calls the command after it
     # Libraries warn those who program with them; what matters to others, modules here say in a line.
     warnings.simplefilter("ignore")
+    sys.warnoptions[:] = ["ignore"]  # for processes that this one starts
     os.environ.setdefault(RAISE, "1")
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run)()
@@ -75,8 +75,10 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _look(config: DictConfig) -> None:
-    """See that the addresses in a command's settings can be used; raises Problem if not."""
+    """See that the addresses in a command's settings can be used, and who computes; raises Problem if not."""
     storage.locate(config.storage.root)
+    if "compute" in config:
+        servers.require_compute(config.compute)
     if "tracking" in config:
         servers.reach("MLFLOW_TRACKING_URI", config.tracking.uri)
     if "study" in config:
@@ -93,23 +95,25 @@ def _stoppable() -> Iterator[None]:
     As a container's first process nothing else would end it. Compiled code may turn what is raised here into an error
     of its own, or lose it: so the status is that of a stop whatever comes of it, and it is raised again after a while.
     """
-    stopped = False
+    status = 0
 
     def stop(number: int, _: object) -> NoReturn:
-        nonlocal stopped
-        stopped = True
+        nonlocal status
+        status = status or 128 + number
         if sys.platform != "win32":
             signal.alarm(AGAIN)
-        sys.exit(STOPPED)
+        sys.exit(status)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)  # Ctrl-C
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, stop)
     try:
         yield
     except BaseException:
-        if stopped:
-            raise SystemExit(STOPPED) from None
+        if status:  # what is still to be closed, such as processes that are being started, ends with this one
+            sys.stdout.flush()
+            os._exit(status)
         raise
 
 

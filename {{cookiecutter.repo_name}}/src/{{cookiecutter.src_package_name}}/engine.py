@@ -4,19 +4,25 @@ A call that is lost with its worker runs again on another one; so calls write wh
 own, and a second time writes the same. What they return is small, since all of it comes together here.
 """
 
+import asyncio
 import hashlib
+import logging
+import signal
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cache
-from logging import CRITICAL
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from .errors import Problem
 
 WAIT = 300  # seconds for a first worker: a cluster may have to add a node for it
+ANSWER = 30  # seconds for the scheduler, which may start together with this process
 Result = TypeVar("Result")
 
 
@@ -36,18 +42,26 @@ def results(
             and whatever a call raises.
     """
     listed = list(calls)
+    if not listed:
+        return  # nor is there anything to start workers for
     done = _here(task, listed) if compute == 1 else _elsewhere(task, listed, compute)
-    yield from tqdm(done, desc=label, unit=" shards", total=len(listed), disable=None)
+    with closing(done):
+        yield from tqdm(done, desc=label, unit=" shards", total=len(listed), disable=None)
 
 
-def _here(task: Callable[..., Result], calls: list[tuple[Any, ...]]) -> Iterator[Result]:
-    return (task(*arguments) for arguments in calls)
+def _here(task: Callable[..., Result], calls: list[tuple[Any, ...]]) -> Generator[Result, None, None]:
+    yield from (task(*arguments) for arguments in calls)
 
 
-def _elsewhere(task: Callable[..., Result], calls: list[tuple[Any, ...]], compute: int | str) -> Iterator[Result]:
+def _elsewhere(
+    task: Callable[..., Result], calls: list[tuple[Any, ...]], compute: int | str
+) -> Generator[Result, None, None]:
     """Have Dask's workers do the calls; a worker that is lost is no reason to stop, up to three times a call."""
-    from distributed import KilledWorker, as_completed  # Dask takes a second, which few need
+    from distributed import CancelledError, KilledWorker, as_completed  # Dask takes a second, which few need
 
+    # What matters to people is raised; the rest tells of every worker that comes and goes.
+    for name in ("asyncio", "distributed", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with ExitStack() as stack:
         client = stack.enter_context(_client(compute, stack))
         _await_workers(client)
@@ -61,34 +75,58 @@ def _elsewhere(task: Callable[..., Result], calls: list[tuple[Any, ...]], comput
                 "four workers in a row were lost with the same shard: most likely their memory is too small; "
                 "give them more, or set a smaller shard_bytes, and run this again: what is done is kept"
             ) from error
+        except CancelledError as error:
+            raise Problem(
+                f"compute={compute}: the Dask scheduler is gone; run this again when it is back: what is done is kept"
+            ) from error
 
 
 def _client(compute: int | str, stack: ExitStack) -> AbstractContextManager[Any]:
     """Connect to a scheduler, or start one with workers in processes of this machine until the stack ends."""
     import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import LoopRunner
 
     if isinstance(compute, str):
-        if "://" not in compute:
-            raise Problem(f"compute={compute}: a number of processes, or a scheduler's address such as tcp://dask:8786")
         try:
-            client: AbstractContextManager[Any] = Client(compute, timeout=30, set_as_default=False)
-        except OSError as error:
+            client: AbstractContextManager[Any] = Client(compute, timeout=ANSWER, set_as_default=False)
+        except (OSError, ValueError) as error:
             raise Problem(f"compute={compute}: no Dask scheduler answers there; see that it runs") from error
         return client
-    if not isinstance(compute, int) or compute < 1:
-        raise Problem(f"compute={compute}: at least one process")
-    # Each process has one core, and libraries count their threads when they are imported.
-    threads = {f"distributed.nanny.pre-spawn-environ.{name}": 1 for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
-    stack.enter_context(dask.config.set(threads))
-    cluster = LocalCluster(
-        n_workers=compute,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=CRITICAL,
-    )
-    return Client(stack.enter_context(cluster), set_as_default=False)
+    # Libraries count their threads when they are imported.
+    cores = max(cpu_count() // compute, 1)
+    counts = {
+        f"distributed.nanny.pre-spawn-environ.{name}": cores for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
+    }
+    stack.enter_context(dask.config.set(counts))
+    options: dict[str, Any] = {"memory_limit": 0, "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
+    runner = LoopRunner()
+    with _unheard():
+        runner.start()  # the thread that starts the processes
+    cluster = LocalCluster(n_workers=compute, threads_per_worker=1, loop=runner.loop, **options)
+    stack.callback(runner.stop)
+    stack.enter_context(cluster)
+    stack.callback(cluster.sync, _end, cluster)
+    return Client(cluster, set_as_default=False)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Start a thread that does not hear Ctrl-C, nor do its processes: a terminal tells all, and this ends them."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signal through again, for all that starts after it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+async def _end(cluster: Any) -> None:
+    """End the processes of a cluster at once: their calls are through, or do not count any more."""
+    await asyncio.gather(*(nanny.close(timeout=0.1) for nanny in cluster.workers.values()))
 
 
 def _await_workers(client: Any) -> None:
@@ -104,6 +142,25 @@ def _call(order: tuple[Callable[..., Result], tuple[Any, ...], str]) -> Result:
     if code() != expected:
         raise Problem("the workers run other code than this: start scheduler and workers from this job's image")
     return task(*arguments)
+
+
+def threads() -> int:
+    """Count the threads of the Dask worker that this runs in or, elsewhere, the processors that there are."""
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:
+        return int(cpu_count())
+
+
+def refuse_unshared(compute: int | str, place: Any) -> None:
+    """Tell that workers on other machines have a file or folder of this one only by its name."""
+    if isinstance(compute, str):
+        raise Problem(
+            f"compute={compute}: its workers do not see {place} as it is here: set STORAGE_ROOT to a bucket, "
+            "or to a folder that all machines share"
+        )
 
 
 @cache

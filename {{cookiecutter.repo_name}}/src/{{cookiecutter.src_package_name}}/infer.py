@@ -1,7 +1,7 @@
 """Score the inbox with the champion: files in, predictions out, with memory for one shard at a time.
 
-Workers share out the shards of every file. A file that cannot be read is named, with the reason, and the others are
-scored.
+The shards of all files are shared out, to this process or to others. A file that cannot be read is named, with the
+reason, and the others are scored.
 """
 
 from .cli import start
@@ -11,38 +11,34 @@ if __name__ == "__main__":  # before the imports below: --help, or a wrong setti
 
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-import polars as pl
 from joblib import cpu_count
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from . import data, predictions, reader, storage
-from .columns import COLUMNS, label
+from . import data, engine, predictions, reader, scoring, storage
+from .columns import COLUMNS
 from .errors import Problem
-from .predictions import Scored, Source, State
-from .predictor import Predictor, require_inputs
-from .reader import Dialect
-from .schema import Row
+from .predictions import Part, Source, State
+from .predictor import require_inputs
+from .reader import Dialect, Shard
+from .scoring import REFUSED, Champion, Work
 from .tracking import Tracker
 from .versions import Versions
 
 
 @dataclass(frozen=True)
-class Worker:
-    """One of those that share the inbox, and what it scores with."""
+class Waiting:
+    """A file with its shards: the parts of those that are done, and those that this worker has to score, by number."""
 
-    config: DictConfig
-    predictor: Predictor
-    model: str
-    version: str
-
-    def takes(self, number: int) -> bool:
-        """Say whether a shard falls to this worker."""
-        return number % int(self.config.worker.count) == int(self.config.worker.index)
+    work: Work
+    shards: list[Shard]
+    done: dict[int, Part]
+    left: set[int]
 
 
 @dataclass(frozen=True)
@@ -55,77 +51,102 @@ class Outcome:
     refused: str = ""
 
 
-def infer(worker: Worker) -> Iterator[Outcome]:
-    """Score this worker's share of each file of the inbox.
+def infer(config: DictConfig, champion: Champion) -> Iterator[Outcome]:
+    """Score this worker's share of each file of the inbox; gives files as they are through.
 
     Raises:
-        Problem: If the worker is not one of those that there are.
+        Problem: If the worker is not one of those that there are, or if other machines do not see this one's files.
     """
-    config = worker.config
     count, index = config.worker.count, config.worker.index
     if not (isinstance(count, int) and isinstance(index, int) and 0 <= index < count):
         raise Problem(f"worker.count={count} worker.index={index}: whole numbers, with an index from 0 to count - 1")
     written = reader.dialect(config.data)
+    waiting: dict[str, Waiting] = {}
     for name, item in storage.files(storage.locate(config.storage.root, config.data.inbox)).items():
-        folder = storage.locate(config.storage.root, config.data.predictions) / name
-        refusal = folder / "refused.txt"
+        place = storage.locate(config.storage.root, config.data.predictions) / name
         try:
-            outcome = _file(name, item, folder / worker.version, worker, written)
+            found = _look(name, item, written, config, champion)
         except Problem as problem:
-            outcome = Outcome(name, refused=str(problem))
-            with storage.publish(refusal) as draft:
-                draft.write_text(f"{problem}\n", encoding="utf-8")
+            yield _refuse(name, place, str(problem))
+            continue
+        (place / REFUSED).unlink(missing_ok=True)
+        if isinstance(found, Waiting) and found.left:
+            waiting[name] = found
         else:
-            refusal.unlink(missing_ok=True)
-        yield outcome
+            yield found if isinstance(found, Outcome) else _finish(found, config.compute, worked=False)
+    yield from _score(waiting, config.compute)
 
 
-def _file(name: str, file: storage.Location, folder: storage.Location, worker: Worker, written: Dialect) -> Outcome:
-    """Score a worker's share of a file; whoever sees that all shards are done writes the state."""
+def _look(
+    name: str, file: storage.Location, written: Dialect, config: DictConfig, champion: Champion
+) -> Waiting | Outcome:
+    """Find out what there is to do for a file; raises Problem if it cannot be scored."""
     found = reader.names(file, written, COLUMNS)
     if found:  # a file without a header has no rows, either
         data.require(COLUMNS, found, name)
-    size = worker.config.shard_bytes
-    shards = reader.shards(file, written, size) if found else []
+    size, unique = config.shard_bytes, config.data.id
     stamp = storage.stamp(file)
-    settings = hashlib.sha256(f"{written} {worker.config.data.id} {size}".encode()).hexdigest()[:12]
-    source = Source(content=storage.identity(file), model=worker.model, settings=settings)
+    shards = reader.shards(file, written, size) if found else []
+    settings = hashlib.sha256(f"{written} {unique} {size}".encode()).hexdigest()[:12]
+    model = f"{champion.name}/{champion.version}"
+    source = Source(content=storage.identity(file), model=model, settings=settings)
+    scoring.require_same(name, file, stamp)
+    folder = storage.locate(config.storage.root, config.data.predictions) / name / champion.version
     state = predictions.complete(folder)
     if state and state.source == source:
         return Outcome(name, state)
-    mine = [number for number in range(len(shards)) if worker.takes(number)]
-    left = [number for number in mine if predictions.recorded(folder, number, source) is None]
-    for number in tqdm(left, desc=name, unit=" shards", disable=None):
-        scored = _score(name, reader.batches(file, written, shards[number]), worker)
-        predictions.write(folder, number, source, scored)
-    if storage.stamp(file) != stamp:
-        raise Problem(f"{name} was changed while it was read: run this again")
-    parts = [predictions.recorded(folder, number, source) for number in range(len(shards))]
-    done = [part for part in parts if part]
-    if len(done) == len(shards):
-        return Outcome(name, predictions.finish(folder, source, done), worked=True)
+    predictions.reopen(folder)
+    work = Work(name, _absolute(file), stamp, written, unique, _absolute(folder), source, champion)
+    done = predictions.recorded(folder, source)
+    count, index = config.worker.count, config.worker.index
+    return Waiting(work, shards, done, {number for number in range(index, len(shards), count) if number not in done})
+
+
+def _absolute(place: storage.Location) -> storage.Location:
+    """Name a file or folder of this disk as processes in any folder can find it."""
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def _refuse(name: str, place: storage.Location, reason: str) -> Outcome:
+    """Keep the reason why a file is not scored beside the folders of versions."""
+    with storage.publish(place / REFUSED) as draft:
+        draft.write_text(f"{reason}\n", encoding="utf-8")
+    return Outcome(name, refused=reason)
+
+
+def _score(waiting: dict[str, Waiting], compute: int | str) -> Iterator[Outcome]:
+    """Have the shards of all files scored, and end each file with its last one."""
+    calls = [(file.work, number, file.shards[number]) for file in waiting.values() for number in sorted(file.left)]
+    with closing(engine.results(scoring.score, calls, compute, "scoring")) as results:
+        for done in results:
+            if done.name not in waiting:  # it is refused, for another of its shards
+                continue
+            file = waiting[done.name]
+            if done.absent and file.work.file.exists():
+                engine.refuse_unshared(compute, file.work.file)
+            if done.part is None:
+                del waiting[done.name]
+                yield _refuse(done.name, file.work.folder.parent, done.refusal)
+                continue
+            file.done[done.number] = done.part
+            file.left.remove(done.number)
+            if not file.left:
+                yield _finish(waiting.pop(done.name), compute, worked=True)
+
+
+def _finish(file: Waiting, compute: int | str, worked: bool) -> Outcome:
+    """End this worker's share of a file; whoever sees that all parts are there writes the state."""
+    name, folder, source = file.work.name, file.work.folder, file.work.source
+    there = predictions.recorded(folder, source, file.done)
+    if len(there) == len(file.shards):
+        parts = [there[number] for number in range(len(file.shards))]
+        return Outcome(name, predictions.finish(folder, source, parts), worked=True)
     state = predictions.complete(folder)  # another run of the same may have finished meanwhile
-    return Outcome(name, state if state and state.source == source else None, worked=bool(left))
-
-
-def _score(name: str, batches: Iterable[pl.DataFrame], worker: Worker) -> Iterator[Scored]:
-    rows = 0
-    for batch in batches:
-        good, bad, faults = data.check(batch, Row, name, rows)
-        rows += len(batch)
-        yield Scored(_predict(good, worker) if len(good) else pl.DataFrame(), len(bad), faults)
-
-
-def _predict(table: pl.DataFrame, worker: Worker) -> pl.DataFrame:
-    """Put predictions, probabilities and the model's name beside the rows' ids."""
-    unique = worker.config.data.id
-    predicted = worker.predictor.predict(data.columns(table.select(list(COLUMNS))))  # a target here was not checked
-    ids = [table[unique]] if unique in table.columns else []
-    scored = pl.DataFrame([*ids, pl.Series("prediction", predicted.values.tolist())])
-    if predicted.probabilities is not None:
-        names = [f"probability_{label(each)}" for each in predicted.classes or ()]
-        scored = scored.hstack(pl.DataFrame(np.asarray(predicted.probabilities, np.float32), schema=names))
-    return scored.with_columns(pl.lit(worker.model).alias("model"))
+    if state and state.source == source:
+        return Outcome(name, state, worked)
+    if file.done.keys() - there.keys():
+        engine.refuse_unshared(compute, folder)
+    return Outcome(name, None, worked)
 
 
 def told(outcome: Outcome, config: DictConfig) -> str:
@@ -140,17 +161,24 @@ def told(outcome: Outcome, config: DictConfig) -> str:
     return f"{outcome.file}: {scored} rows {done} by {outcome.state.source.model}, {outcome.state.rejected} set aside"
 
 
-def main(config: DictConfig) -> None:
-    """Score with the champion, and print what came of it."""
+def _champion(config: DictConfig) -> Champion:
+    """Pin the champion of this moment, and see that this code can ask it."""
     tracker = Tracker(config.tracking.uri, config.tracking.experiment)
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
-    champion = versions.load(versions.address, config.threads or cpu_count(), list(config.export.trusted))
-    require_inputs(champion.predictor.card, champion.image)
-    version = str(champion.version)
-    worker = Worker(config, champion.predictor, f"{champion.name}/{version}", version)
+    name, version = versions.resolve(versions.address)
+    remote = isinstance(config.compute, str)
+    threads = 0 if remote else max((config.threads or cpu_count()) // config.compute, 1)
+    champion = Champion(config.tracking.uri, name, version, threads, tuple(config.export.trusted))
+    loaded = scoring.load(champion)
+    require_inputs(loaded.predictor.card, loaded.image)
+    return champion
+
+
+def main(config: DictConfig) -> None:
+    """Score with the champion, and print what came of it."""
     refused, files = [], 0
-    for outcome in infer(worker):
-        print(told(outcome, config))
+    for outcome in infer(config, _champion(config)):
+        tqdm.write(told(outcome, config))  # above the bar, if there is one
         files += 1
         if outcome.refused:
             refused.append(outcome.file)

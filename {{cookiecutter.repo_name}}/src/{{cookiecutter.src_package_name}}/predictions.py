@@ -4,8 +4,9 @@ A part appears whole, with its record behind it; so a run that was stopped, or t
 the parts that have no record. The folder is that of one version of the model: versions never mix.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import polars as pl
@@ -71,10 +72,20 @@ def complete(folder: storage.Location) -> State | None:
     return state if state and all(_is_there(folder, part) for part in state.parts) else None
 
 
-def recorded(folder: storage.Location, number: int, source: Source) -> Part | None:
-    """Read the record of a part, if it was made from the same and is there."""
-    part = _record(folder / f"{name(number)}.json", Part)
-    return part if part and part.source == source and _is_there(folder, part) else None
+def recorded(
+    folder: storage.Location, source: Source, known: Mapping[int, Part] = MappingProxyType({})
+) -> dict[int, Part]:
+    """Read the records of the parts that were made from the same and are there, by number.
+
+    Those that are known are not read again. So a large folder in a bucket takes one request, and not one for each part.
+    """
+    found = {}
+    for file in folder.glob("part-*.json"):
+        number = int(file.stem.removeprefix("part-"))
+        part = known.get(number) or _record(file, Part)
+        if part and part.source == source and (number in known or _is_there(folder, part)):
+            found[number] = part
+    return found
 
 
 def _is_there(folder: storage.Location, part: Part) -> bool:
@@ -102,7 +113,7 @@ class Scored(NamedTuple):
     faults: list[Fault]
 
 
-def write(folder: storage.Location, number: int, source: Source, batches: Iterable[Scored]) -> None:
+def write(folder: storage.Location, number: int, source: Source, batches: Iterable[Scored]) -> Part:
     """Write a part as its batches come, then the faults of its shard and, behind them, its record."""
     part = Part(source=source)
     faults: list[Fault] = []
@@ -121,6 +132,12 @@ def write(folder: storage.Location, number: int, source: Source, batches: Iterab
             pl.DataFrame(faults, schema=Fault._fields, orient="row").write_csv(draft)
     with storage.publish(folder / f"{name(number)}.json") as draft:
         draft.write_text(part.model_dump_json(indent=2))
+    return part
+
+
+def reopen(folder: storage.Location) -> None:
+    """Take the state away before parts are made anew: whoever finds a state finds the parts that it names."""
+    (folder / "state.json").unlink(missing_ok=True)
 
 
 def finish(folder: storage.Location, source: Source, parts: list[Part]) -> State:
@@ -130,14 +147,18 @@ def finish(folder: storage.Location, source: Source, parts: list[Part]) -> State
     if rejected:
         with storage.publish(folder / "rejected.csv") as draft:
             pl.concat(_faults(folder, parts)).write_csv(draft)
+    names = {part.path for part in parts}
+    _remove(file for file in folder.glob("part-*.parquet") if file.name not in names)
     state = State(source=source, rows=sum(part.rows for part in parts), rejected=rejected, parts=parts)
     with storage.publish(folder / "state.json") as draft:
         draft.write_text(state.model_dump_json(indent=2))
-    names = {part.path for part in parts}
-    for stray in [*folder.glob("part-*"), *folder.glob("rejected-*.csv")]:
-        if stray.name not in names:
-            stray.unlink(missing_ok=True)
+    _remove([*folder.glob("part-*.json"), *folder.glob("rejected-*.csv")])
     return state
+
+
+def _remove(files: Iterable[storage.Location]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _faults(folder: storage.Location, parts: list[Part]) -> list[pl.DataFrame]:

@@ -89,6 +89,26 @@ def _connect(address: str, port: int) -> None:
         socket.create_connection((host, port), SECONDS).close()
 
 
+def require_compute(compute: object) -> None:
+    """Refuse what is neither a number of processes nor the address of a Dask scheduler."""
+    if isinstance(compute, str):
+        right = _has_port(compute) and urlsplit(compute).scheme in ("tcp", "tls", "ws", "wss")
+    else:
+        right = type(compute) is int and compute >= 1  # a bool is an int, too
+    if not right:
+        raise Problem(
+            f"compute={compute}: it is a number of processes from 1 on, or the address of a Dask scheduler, "
+            "such as tcp://dask:8786"
+        )
+
+
+def _has_port(address: str) -> bool:
+    try:
+        return bool(urlsplit(address).port)
+    except ValueError:
+        return False
+
+
 def claim(host: str, port: int) -> None:
     """Refuse an address that cannot be listened on, before the model is loaded for nothing."""
     try:
