@@ -233,6 +233,42 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(days: Other, monkeypatch: p
     assert files_below(days.folder / "prepared") == whole
 
 
+def test_several_processes_make_what_this_one_makes(folder: Path) -> None:
+    rewrite(folder, spoil(9, TARGET, "no such thing"))
+    settings = ["bad_rows=quarantine", "shard_bytes=2000"]
+    manifest = prepare(configure("prepare", *settings))
+    whole = files_below(folder / "data/prepared")
+    assert len(manifest.splits["train"].parts) > 2
+    shutil.rmtree(folder / "data/prepared")
+    assert prepare(configure("prepare", *settings, "compute=2")) == manifest
+    assert files_below(folder / "data/prepared") == whole
+
+
+def test_the_first_file_that_is_wrong_is_told_whoever_reads_it(folder: Path) -> None:
+    number(folder)
+    rewrite(folder, spoil(300, "row_id", ""))
+    rewrite(folder, spoil(200, "row_id", ""))
+    for compute in (1, 2):
+        with pytest.raises(Problem, match="row 200: no value in row_id, by which rows are split"):
+            prepare(configure("prepare", *NUMBERED, "shard_bytes=2000", f"compute={compute}"))
+
+
+def test_a_time_more_checks_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = declare(tmp_path, ROW, "y: float\nseen: Annotated[date, ASIDE]", monkeypatch)
+    table = history(tmp_path)
+    (tmp_path / "raw").mkdir()
+    table[:300].write_csv(tmp_path / "raw/old.csv")
+    config = other.config("data.split.time={column: seen}", "shard_bytes=2000", raw="raw")
+    before, _ = other.prepare.make(config)
+    table[300:].write_csv(tmp_path / "raw/new.csv")
+    after, lines = other.prepare.make(config)
+    assert lines == taken_over(1, 2)
+    assert before.split.test < after.split.test
+    assert "rows moved" in after.notes[0]
+    _, found = other.tables.read(tmp_path / "prepared")
+    assert_frame_equal(pl.concat(found.values()).sort("seen").select(table.columns), table, check_dtypes=False)
+
+
 def test_parts_that_are_gone_or_cut_are_made_again(days: Other) -> None:
     manifest = days.prepare.prepare(of_days(days))
     whole = files_below(days.folder / "prepared")

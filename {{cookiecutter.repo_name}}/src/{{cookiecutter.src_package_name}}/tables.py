@@ -6,7 +6,7 @@ run before it.
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -114,7 +114,8 @@ def publish(folder: storage.Location, manifest: Manifest, keep: int) -> None:
     for place in (folder / manifest.version / "manifest.json", folder / "manifest.json"):
         with storage.publish(place) as draft:
             draft.write_text(text, encoding="utf-8")
-    _tidy(folder, keep)
+    with suppress(FileNotFoundError):  # another run tidies at once
+        _tidy(folder, keep)
 
 
 def _tidy(folder: storage.Location, keep: int) -> None:
@@ -135,7 +136,7 @@ def _tidy(folder: storage.Location, keep: int) -> None:
 
 def _changed(*files: storage.Location) -> float:
     """Give the time of the last change, which is long ago where there are no files."""
-    return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+    return max((float(file.stat().st_mtime) for file in files), default=0.0)
 
 
 class Writer:
