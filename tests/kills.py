@@ -150,6 +150,6 @@ if __name__ == "__main__":
     kind, count = sys.argv[1], int(sys.argv[2])
     if kind == "local":
         runs(count, 1)
-        runs(max(count // 5, 1), 2)
+        runs(max(count // 10, 1), 2)
     else:
         workers(count)
