@@ -16,7 +16,8 @@ TOOLS = Path(os.environ.get("TOOLS", ROOT / ".venv-tools")) / "bin"
 
 VERBS = ("prepare", "train", "train-gpu", "train-fraction", "tune", "infer", "doctor")
 SERVICES = ("serve", "workspace", "jupyter")
-JOBS = (*VERBS, *SERVICES, "infer-schedule")
+DASK = ("dask", "dask-workers")
+JOBS = (*VERBS, *SERVICES, *DASK, "infer-schedule")
 # Of all that a shell, YAML, Kubernetes' $(NAME) or Polyaxon's templates might take for their own.
 NOTE = """it's a "test" of $HOME, $$, ${x} and $(id), {{ y }} and {% z"""
 OVERRIDES = ["model=forest", '+note="{}"'.format(NOTE.replace('"', '\\"')), "+a={b: [1, 2]}"]

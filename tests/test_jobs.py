@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import CHOICES, CONTEXTS, Render, run
-from specs import JOBS, NOTE, OVERRIDES, SERVICES, TOOLS, VERBS, Verdict, dry_run, judge, submit
+from specs import DASK, JOBS, NOTE, OVERRIDES, SERVICES, TOOLS, VERBS, Verdict, dry_run, judge, submit
 
 # On one worker: the orchestrators' clients are imported once for all tests of this file.
 pytestmark = pytest.mark.xdist_group("jobs")
@@ -76,6 +76,8 @@ UNFIT = [
     ("policyTypes: [Ingress]", "policyTypes: [Entry]"),
     ("runAsUser: 10001", "runAsUser: 0"),
     ("claimName", "claim"),
+    ("from: [", "ports: ["),
+    ("port: 8786", "port: dask"),
 ]
 
 
@@ -121,6 +123,9 @@ def test_a_job_asks_for_the_same_everywhere(
         if job in ("workspace", "jupyter"):
             assert command[0] == {"workspace": "code-server", "jupyter": "jupyter-lab"}[job]
             continue
+        if job in DASK:
+            assert command[-7 if job == "dask-workers" else 0 :][:2] == ["dask", "worker" if "-" in job else "scheduler"]
+            continue
         # The command of a laptop, of a module that exists, and its overrides as they were typed.
         words = OVERRIDES if job in VERBS else []
         worker = "$(JOB_COMPLETION_INDEX)" if orchestrator == "none" else "0"
@@ -159,7 +164,7 @@ def test_the_script_for_windows_is_powershell(render: Render) -> None:
 
 
 @pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
-@pytest.mark.parametrize(("job", "setting"), [("tune", "TUNE_WORKERS"), ("infer", "INFER_WORKERS")])
+@pytest.mark.parametrize(("job", "setting"), [("tune", "TUNE_WORKERS"), ("infer", "INFER_WORKERS"), ("dask-workers", "DASK_WORKERS")])
 def test_workers_share_a_job(render: Render, orchestrator: str, job: str, setting: str) -> None:
     project = render(orchestrator=orchestrator)
     done = submit(project, job, "--dry-run", **{setting: "3"})
@@ -212,9 +217,10 @@ def test_the_tag_or_digest_comes_from_one_place(render: Render, orchestrator: st
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ([], "which job? One of: doctor infer infer-schedule jupyter prepare serve train train-fraction"),
-        (["trian"], "trian is not one of: doctor"),
+        ([], "which job? One of: dask dask-workers doctor infer infer-schedule jupyter prepare serve train train-fraction"),
+        (["trian"], "trian is not one of: dask"),
         (["serve", "port=9000"], "serve takes no arguments; change jobs/serve.yaml instead"),
+        (["dask-workers", "n=9"], "dask-workers takes no arguments; change jobs/dask-workers.yaml instead"),
     ],
 )
 def test_a_wrong_call_gets_one_line(render: Render, orchestrator: str, words: list[str], answer: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Render, run
-from specs import JOBS, SENT, SERVICES, TOOLS, stand_in
+from specs import DASK, JOBS, SENT, SERVICES, TOOLS, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -26,6 +26,7 @@ class Api(BaseHTTPRequestHandler):
     status = 200
     states: list[str]  # what the run is at, one look after the other; the last one stays
     received: list[tuple[str, str, Any]]
+    dask = False  # whether a scheduler runs
 
     def answer_any(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
@@ -40,6 +41,9 @@ class Api(BaseHTTPRequestHandler):
             self.answer(200, {"uuid": UUID, "status": self.states[0], "status_conditions": [condition]})
         elif self.command == "GET" and self.path.endswith(f"/runs/{UUID}"):
             self.answer(200, {"uuid": UUID, "name": "train", "status": self.states[0]})
+        elif self.command == "GET" and "name%3Adask" in self.path:
+            runs = [{"uuid": OLDER, "status": "running"}] if self.dask else []
+            self.answer(200, {"count": len(runs), "results": runs})
         elif self.command == "GET":
             runs = [{"uuid": UUID, "status": "running"}, {"uuid": OLDER, "status": "running"}]
             self.answer(200, {"count": 2, "results": runs})
@@ -112,9 +116,25 @@ def test_a_job_is_created_as_a_run(submit: Submit, api: Any) -> None:
 def test_every_job_is_taken(submit: Submit, api: Any, job: str) -> None:
     done = submit(job)
     assert done.returncode == 0, done.stderr
-    last = {**dict.fromkeys(("infer-schedule", "tune", "infer"), "runs"), **dict.fromkeys(SERVICES, "open")}
+    last = {**dict.fromkeys(("infer-schedule", "tune", "infer", "dask-workers"), "runs"), **dict.fromkeys(SERVICES, "open")}
     assert f"\n{last.get(job, 'stop')} " in done.stdout
     assert len([body for verb, _, body in api.received if verb == "POST" and "content" in body]) == 1
+
+
+def test_two_schedulers_do_not_share_an_address(submit: Submit, api: Any) -> None:
+    api.dask = True
+    done = submit("dask")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "jobs/submit.sh: dask runs in my-ml-project already, and two cannot share its address: stop that run first\n"
+    )
+    assert not [verb for verb, *_ in api.received if verb == "POST"]
+
+
+@pytest.mark.parametrize("job", DASK)
+def test_what_stays_is_waited_for_until_it_runs(submit: Submit, api: Any, job: str) -> None:
+    api.states[:] = ["starting", "running"]
+    assert submit(job, "--wait").stdout.endswith(f"state  starting\nstate  running\ndone   {UUID}\n")
 
 
 # The command takes seconds for each file, and reads them as test_jobs.py has them read.

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 from conftest import Render, run
-from specs import JOBS, SENT, TOOLS, VERBS, calls, dry_run, stand_in
+from specs import DASK, JOBS, SENT, TOOLS, VERBS, calls, dry_run, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -145,7 +145,7 @@ def test_a_job_is_posted_with_ids_in_place_of_names(
 
 
 PATHS = {
-    **dict.fromkeys(VERBS, "/api/v1/workloads/trainings"),
+    **dict.fromkeys((*VERBS, *DASK), "/api/v1/workloads/trainings"),
     "workspace": "/api/v1/workloads/workspaces",
     "jupyter": "/api/v1/workloads/workspaces",
     "serve": "/api/v1/workloads/inferences",
@@ -186,6 +186,17 @@ def test_waiting_waits_for_all_workers(project: Path, console: tuple[type[Consol
     done = submit(project, "tune", "--wait", **environment, PAUSE="0", TUNE_WORKERS="2")
     assert done.returncode == 0, done.stderr
     assert "state  Completed, Running\nstate  Completed, Completed\n" in done.stdout
+
+
+@pytest.mark.parametrize("job", DASK)
+def test_what_stays_is_waited_for_until_it_runs(
+    project: Path, console: tuple[type[Console], dict[str, str]], job: str
+) -> None:
+    handler, environment = console
+    handler.phases[:] = ["Pending", "Running"]
+    done = submit(project, job, "--wait", **environment, PAUSE="0", DASK_WORKERS="1")
+    assert done.returncode == 0, done.stderr
+    assert "state  Pending\nstate  Running\ndone   my-ml-project-dask" in done.stdout
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Stopped", "Deleting"])

@@ -12,14 +12,17 @@ BROKEN = {
     ("none", "train"): ("image: ", "imagee: ", "imagee"),
     ("none", "serve"): ("readinessProbe:", "readynessProbe:", "readynessProbe"),
     ("none", "infer-schedule"): ("schedule: ", "scheduled: ", "schedule"),
+    ("none", "dask"): ("podSelector:", "podsSelector:", "podsSelector"),
     ("none", "tune"): ("completions: ", "completions: some # ", "spec.completions"),
     ("runai", "train"): ("image: ", "imagee: ", "spec.imagee: unknown"),
     ("runai", "serve"): ("minReplicas: ", "minimumReplicas: ", "minimumReplicas"),
     ("runai", "workspace"): ("name: ", "nom: ", "name"),
+    ("runai", "dask"): ("labels:", "label:", "spec.label: unknown"),
     ("runai", "infer"): ("cpuCoreRequest: ", "cpuCoreRequest: some # ", "cpuCoreRequest"),
     ("polyaxon", "train"): ("kind: ", "kinds: ", "kind"),
     ("polyaxon", "tune"): ("concurrency: ", "concurrent: ", "concurrent"),
     ("polyaxon", "infer-schedule"): ("cron: ", "crone: ", "crone"),
+    ("polyaxon", "dask-workers"): ("matrix:", "matrices:", "matrices"),
     ("polyaxon", "serve"): ("ports:", "port:", "port"),
 }
 

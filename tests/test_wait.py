@@ -132,6 +132,13 @@ def test_a_cluster_that_stumbles_is_asked_again_and_one_that_is_gone_is_not(rend
     assert done.stderr.count("\n") == 1
 
 
+def test_workers_are_waited_for_until_all_are_ready(render: Render, tmp_path: Path) -> None:
+    environment = cluster(tmp_path, NAME, job(active=2), job(active=2, ready=1), job(active=2, ready=2))
+    done = submit(render(orchestrator="none"), "dask-workers", "--wait", DASK_WORKERS="2", **environment)
+    assert done.returncode == 0, done.stderr
+    assert states(done.stdout)[:2] == ["state  2 active", "state  2 ready"]
+
+
 SERVE = "deployment.apps/my-ml-project-serve"
 
 

@@ -60,6 +60,14 @@ BROKEN = [
     ("infer-schedule", "0 2 * * *", "0 26 * * *"),
     ("infer-schedule", "0 2 * * *", "0 2 * *"),
     ("infer-schedule", "0 2 * * *", "at two"),
+    # Dask, which runs what it is sent
+    ("dask", "127.0.0.1:8787", "0.0.0.0:8787"),
+    ("dask", "    - --idle-timeout=1h\n", ""),
+    ("dask", "labels:", "label:"),
+    ("dask-workers", "      - --death-timeout=300\n", ""),
+    ("dask-workers", "--nworkers=-1", "--nworkers=8"),
+    ("dask-workers", "OMP_NUM_THREADS=1", "OMP_NUM_THREADS=4"),
+    ("dask-workers", "worker: '{{ worker }}'", "worker: first"),
     # Services
     ("serve", "ports:\n  - 8000", "ports:\n  - http"),
     ("serve", "ports:\n  - 8000", "ports:\n  - 8080"),

@@ -51,6 +51,14 @@ BROKEN = [
     ("train", "- name: OMP_NUM_THREADS", "- name: MLFLOW_TRACKING_TOKEN"),
     ("workspace", "authorizationType: authenticatedUsers", "authorizationType: public"),
     ("serve", "authorizationType: authenticatedUsers", "authorizationType: public"),
+    # Dask, which runs what it is sent
+    ("dask", "127.0.0.1:8787", "0.0.0.0:8787"),
+    ("dask", " --idle-timeout=1h", ""),
+    ("dask", "labels:", "label:"),
+    ("dask", "- name: app\n    value:", "- name: app\n    key:"),
+    ("dask-workers", " --death-timeout=300", ""),
+    ("dask-workers", "--nworkers=-1", "--nworkers=8"),
+    ("dask-workers", "POLARS_MAX_THREADS\n    value: '1'", "POLARS_MAX_THREADS\n    value: '4'"),
     # the schedule, which Kubernetes keeps
     ("infer-schedule", "schedule: 0 2 * * *", "schedule: daily"),
     ("infer-schedule", "concurrencyPolicy: Forbid", "concurrencyPolicy: Never"),

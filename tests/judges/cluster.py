@@ -13,6 +13,7 @@ def judge(text: str) -> tuple[list[Fault], Tree]:
         faults += layer("server", pods.server(document))
         if not pods.DNS.fullmatch(name) or len(name) > 63:
             faults += layer("server", [f"metadata.name: {name!r} is not a DNS name"])
+        faults += layer("policy", pods.rule_faults(document))
         if kind == "PersistentVolumeClaim":
             size = spec["resources"]["requests"]["storage"]
             faults += layer("server", [] if pods.QUANTITY.fullmatch(size) else [f"storage: {size!r} is not a quantity"])

@@ -14,6 +14,7 @@ def judge(text: str) -> tuple[list[Fault], Tree]:
         return faults, {}
     for document in documents:
         faults += layer("server", [*pods.server(document), *name_faults(document), *kind_faults(document)])
+        faults += layer("policy", pods.rule_faults(document))
         if template := pods.template(document):
             labels, notes = (template.get("metadata", {}).get(key, {}) for key in ("labels", "annotations"))
             faults += layer("scheduler", pods.kai_faults(template["spec"], labels, notes))
@@ -67,6 +68,12 @@ def account_faults(pod: Tree) -> Iterator[str]:
         yield "automountServiceAccountToken: must be false"
 
 
+def expressed(selector: Tree, labels: Tree) -> bool:
+    """Whether labels have one of the values that each expression of a selector lists."""
+    wanted = selector.get("matchExpressions", [])
+    return all(labels.get(one["key"]) in one["values"] for one in wanted if one["operator"] == "In")
+
+
 def group_faults(documents: list[Tree]) -> Iterator[str]:
     """Find what points at nothing among the documents of a job."""
     workload = documents[0]
@@ -79,7 +86,8 @@ def group_faults(documents: list[Tree]) -> Iterator[str]:
         kind, spec = document["kind"], document["spec"]
         chosen = {"Service": "selector", "PodDisruptionBudget": "selector", "NetworkPolicy": "podSelector"}.get(kind)
         selector = spec.get(chosen, {}) if chosen else {}
-        if not selector.get("matchLabels", selector if kind == "Service" else {}).items() <= labels:
+        chosen_labels = selector.get("matchLabels", selector if kind == "Service" else {})
+        if not chosen_labels.items() <= labels or not expressed(selector, dict(labels)):
             yield f"{kind}: selects none of the pods"
         if kind == "Service":
             wrong = [port["targetPort"] for port in spec.get("ports", []) if port["targetPort"] not in ports | numbers]
@@ -90,5 +98,8 @@ def group_faults(documents: list[Tree]) -> Iterator[str]:
         target = spec.get("scaleTargetRef", {})
         if target and (target["kind"], target["name"]) != (workload["kind"], workload["metadata"]["name"]):
             yield f"{kind}: there is no {target['kind']} {target['name']}"
+    words = [word for container in pod["spec"]["containers"] for word in container["command"]]
+    if words == ["dask", "scheduler"] and not any(document["kind"] == "NetworkPolicy" for document in documents):
+        yield "NetworkPolicy: missing, so that anybody may have Dask run something"
     if workload["kind"] == "StatefulSet" and workload["spec"]["serviceName"] not in services:
         yield f"serviceName: there is no Service {workload['spec']['serviceName']}"

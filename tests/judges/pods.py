@@ -230,6 +230,9 @@ def policy(pod: Tree) -> Iterator[str]:
         where = container["name"]
         yield from (f"{where}: {fault}" for fault in user_faults(user))
         yield from (f"{where}: {fault}" for fault in open_faults(container))
+        told = {variable["name"]: variable.get("value") for variable in container.get("env") or []}
+        words = [*(container.get("command") or []), *(container.get("args") or [])]
+        yield from (f"{where}: {fault}" for fault in dask_faults(words, told))
 
 
 def user_faults(user: Tree) -> Iterator[str]:
@@ -255,6 +258,30 @@ def open_faults(container: Tree) -> Iterator[str]:
     words = [*(container.get("command") or []), *(container.get("args") or [])]
     told = [word for word in words if re.search(rf"({SECRETIVE.pattern})[^=]*=[^$]|://[^/]*:[^/]*@", word, re.I)]
     yield from (f"args: {word!r} is for all to read" for word in told)
+
+
+def dask_faults(words: list[str], variables: Tree) -> Iterator[str]:
+    """Find where a command of Dask's lets others in, never ends, or has its workers fight over processors."""
+    if "dask" not in words:
+        return
+    options = {name: value for name, _, value in (word.partition("=") for word in words if word.startswith("--"))}
+    told = variables | dict(word.split("=", 1) for word in words if re.match("[A-Z_]+=", word))
+    if not options.get("--dashboard-address", "").startswith("127.0.0.1:"):
+        yield "dask: the dashboard is open to all"
+    if "scheduler" in words and "--idle-timeout" not in options:
+        yield "dask: --idle-timeout: missing, so that workers stay for ever"
+    if "worker" in words:
+        wanted = {"--nworkers": "-1", "--nthreads": "1"}
+        yield from (f"dask: {key}: must be {value}" for key, value in wanted.items() if options.get(key) != value)
+        yield from (f"dask: {key}: must be 1" for key in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS") if told.get(key) != "1")
+        if not options.get("--death-timeout", "").isdecimal():
+            yield "dask: --death-timeout: missing, so that it waits for a scheduler for ever"
+
+
+def rule_faults(document: Tree) -> Iterator[str]:
+    """Find network policies that let in anybody."""
+    rules = document["spec"].get("ingress", []) if document["kind"] == "NetworkPolicy" else []
+    yield from ("NetworkPolicy: a rule without from lets in anybody" for rule in rules if not rule.get("from"))
 
 
 def asks(pod: Tree, annotations: Tree | None = None) -> Tree:

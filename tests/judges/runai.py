@@ -148,6 +148,9 @@ def policy(spec: Tree, kind: str) -> Iterator[str]:
     ports = [*spec.get("exposedUrls", []), *filter(None, [spec.get("servingPort")])]
     if any(port.get("authorizationType", "public") == "public" for port in ports):
         yield "authorizationType: anybody may come in"
+    words = shlex.split(f"{spec.get('command', '')} {spec.get('args', '')}")
+    told = {variable["name"]: variable.get("value") for variable in spec.get("environmentVariables", [])}
+    yield from pods.dask_faults(words, told)
     for variable in spec.get("environmentVariables", []):
         if "value" in variable and pods.SECRETIVE.search(variable["name"]):
             yield f"{variable['name']} is for all to read"

@@ -13,7 +13,8 @@ import yaml
 
 JOBS = Path(__file__).parent
 NAMES = sorted(file.stem for file in JOBS.glob("*.yaml") if file.stem not in ("cluster", "kustomization"))
-FIXED = ("infer-schedule", "jupyter", "serve", "workspace")  # changed in their files, not on the command line
+# Changed in their files, not on the command line.
+FIXED = ("dask", "dask-workers", "infer-schedule", "jupyter", "serve", "workspace")
 NAME = "{{ cookiecutter.repo_name }}"
 HOLDER = f"{NAME}-env"  # the secret with the jobs' environment variables
 
@@ -80,7 +81,7 @@ class Request:
 
     def workers(self) -> int:
         """Say how many pods share the job."""
-        name = {"tune": "TUNE_WORKERS", "infer": "INFER_WORKERS"}.get(self.job)
+        name = {"tune": "TUNE_WORKERS", "infer": "INFER_WORKERS", "dask-workers": "DASK_WORKERS"}.get(self.job)
         if not name:
             return 1
         number = self.settings[name]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
-from request import JOBS, NAME, Failed, Refused, Request, Sent, follow, kubectl, require_secret
+from request import FIXED, JOBS, NAME, Failed, Refused, Request, Sent, follow, kubectl, require_secret
 
 COMPONENT = "app.kubernetes.io/component"
 ENVIRONMENTS = JOBS.parent / "environments"
@@ -33,7 +33,7 @@ stop   {kubectl} delete {all}""",
     "StatefulSet": """\
 watch  {kubectl} rollout status {name}
 logs   {kubectl} logs --follow {name}
-open   {kubectl} port-forward {name} {port}    # then http://localhost:{port}
+open   {kubectl} port-forward {name} {port}    # then http://localhost:{port}{page}
 stop   {kubectl} delete {all}""",
 }
 
@@ -83,7 +83,8 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
         short=names[0].partition("/")[2],
         all=" ".join(names),
         selector=f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}",
-        port={"workspace": 8080, "jupyter": 8888}.get(request.job),
+        port={"dask": 8787, "workspace": 8080, "jupyter": 8888}.get(request.job),
+        page={"dask": "/info/main/workers.html"}.get(request.job, ""),
     )
     return Sent(names[:1], f"sent   {names[0]}\n{lines}")
 
@@ -98,7 +99,7 @@ def _hand(request: Request, documents: list[dict[str, Any]], *flags: str) -> lis
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Wait until a Job has ended or a service is ready; raises Failed if it went wrong."""
+    """Wait until a Job has ended, or what stays is ready; raises Failed if it went wrong."""
     kind, _, short = sent.names[0].partition("/")
     if kind == "job.batch":
         selector = f"batch.kubernetes.io/job-name={short}"
@@ -137,6 +138,8 @@ def _job(request: Request, name: str, selector: str) -> tuple[str, bool]:
         if condition["type"] == "Complete" and condition["status"] == "True":
             return f"{status.get('succeeded', 0)} succeeded", True
     _require_unstuck(request, name, selector)
+    if request.job in FIXED and status.get("ready", 0) == request.workers():
+        return f"{request.workers()} ready", True
     counts = [f"{status[key]} {key}" for key in ("active", "succeeded", "failed") if status.get(key)]
     return ", ".join(counts) or "pending", False
 
@@ -204,7 +207,7 @@ def _complete(job: dict[str, Any], request: Request) -> None:
     """Give a run of a Job a name of its own, its workers and its overrides."""
     job["metadata"]["generateName"] = job["metadata"].pop("name") + "-"
     words = job["spec"]["template"]["spec"]["containers"][0]["args"]
-    if request.job in ("tune", "infer"):
+    if request.job in ("tune", "infer", "dask-workers"):
         job["spec"] |= {"completions": request.workers(), "parallelism": request.workers()}
     if request.job == "infer":
         words.append(f"worker.count={request.workers()}")

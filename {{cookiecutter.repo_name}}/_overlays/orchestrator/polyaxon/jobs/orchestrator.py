@@ -67,6 +67,8 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
     _require_secret(request)
     project = request.settings["POLYAXON_PROJECT"]
     with _client(project) as make:
+        if request.job == "dask" and make().list(query="name:dask, status:running", limit=1).results:
+            raise Refused(f"dask runs in {project} already, and two cannot share its address: stop that run first")
         uuid = str(make().create(content=_read(documents, request.job)).uuid)
     run = f"--project={project} --uid={uuid}"
     lines = [
@@ -84,7 +86,7 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Wait until the run has ended, or the service has replaced its predecessors; raises Failed if not."""
+    """Wait until the run has ended, what stays runs, or the service has replaced its predecessors; raises Failed if not."""
     if request.job == "infer-schedule":
         return
     project, [uuid] = request.settings["POLYAXON_PROJECT"], sent.names

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from request import HOLDER, JOBS, Failed, Refused, Request, Sent, follow, require_secret, variables
+from request import FIXED, HOLDER, JOBS, NAME, Failed, Refused, Request, Sent, follow, require_secret, variables
 
 KINDS = {"serve": "inference", "workspace": "workspace", "jupyter": "workspace"}  # all others are trainings
 NEEDED = ("RUNAI_URL", "RUNAI_PROJECT", "RUNAI_CLUSTER", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
@@ -63,6 +63,8 @@ def _complete(request: Request, words: list[str]) -> dict[str, Any]:
     quoted = [shlex.quote(word.replace("$", "$$")) for word in [*words, *request.overrides]]
     spec["args"] = " ".join([spec["args"], *quoted])
     names = variables(JOBS.parent / ".env.example")
+    # By which jobs/cluster.yaml knows who may talk to Dask.
+    spec["labels"] = [*spec.get("labels", []), {"name": "repository", "value": NAME}]
     spec["environmentVariables"] += request.model()
     spec["environmentVariables"] += [{"name": name, "secret": {"name": HOLDER, "key": name}} for name in names]
     return {**body, **_place(request)}
@@ -139,12 +141,12 @@ def _find(client: Any, project: str, name: str) -> Any:
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Wait until all workloads have ended, or the service runs; raises Failed if one went wrong."""
+    """Wait until all workloads have ended, or what stays runs; raises Failed if one went wrong."""
     if request.job == "infer-schedule":
         return
     chosen = _chosen(request)
     kind = KINDS.get(request.job, "training")
-    good = "Completed" if kind == "training" else "Running"
+    good = "Running" if request.job in FIXED else "Completed"
 
     def look() -> tuple[str, bool]:
         with _client(chosen) as client:
