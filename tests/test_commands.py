@@ -22,6 +22,15 @@ SMALL = {"train": ["experiment=small"], "tune": ["model=logistic", "study.trials
 # The editor is in the workspace's image and in no registry that a test could install it from.
 ELSEWHERE = {"code-server"}
 
+# What the specs of workers put into their environment, where that is not part of the command.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+CLIENT = """
+import os, sys
+from my_ml_project import engine
+threads = list(engine.results(os.getenv, [("OMP_NUM_THREADS",), ("POLARS_MAX_THREADS",)] * 8, sys.argv[1], "threads"))
+print(len(threads), "times", *set(threads))
+"""
+
 Command = tuple[str, ...]
 
 
@@ -69,14 +78,17 @@ def test_every_command_runs(render: Render, tmp_path: Path, record_property: Cal
     for command in verbs:
         ended = machine.start(Pod(_verb(command), list(command), {})).end()
         assert ended.status == 0, (command, ended.said)
-    services = [c for c in found if c not in verbs and c[0] not in ELSEWHERE]
+    dask = [c for c in found if "dask" in c]
+    _compute(machine, dask)
+    services = [c for c in found if c not in (*verbs, *dask) and c[0] not in ELSEWHERE]
     for command in services:
         _answers(machine, command, tmp_path)
-    assert {c[0] for c in found} - {c[0] for c in (*verbs, *services)} <= ELSEWHERE
+    done = [*verbs, *dask, *services]
+    assert {c[0] for c in found} - {c[0] for c in done} <= ELSEWHERE
     specs = len({name for names in found.values() for name in names})
     assert specs >= len(JOBS) * len(CHOICES["orchestrator"]) * len(CHOICES["platform"])
-    told = f"job specs: {specs} hold {len(found)} distinct commands; {len(verbs) + len(services)} were run, and"
-    record_property("told", f"{told} {len(found) - len(verbs) - len(services)} are of the image's own code-server")
+    told = f"job specs: {specs} hold {len(found)} distinct commands; {len(done)} were run, and"
+    record_property("told", f"{told} {len(found) - len(done)} are of the image's own code-server")
 
 
 def _verb(command: Command) -> str:
@@ -85,6 +97,31 @@ def _verb(command: Command) -> str:
 
 def _serves(command: Command) -> bool:
     return command[0] == "python" and _verb(command) == "serve"
+
+
+def _compute(machine: Machine, commands: list[Command]) -> None:
+    """Start Dask's scheduler and all kinds of workers on this machine, have them called, and see them end together."""
+    port = demo.free_port()
+    here = {
+        "tcp://my-ml-project-dask:8786": f"tcp://127.0.0.1:{port}",
+        "--port=8786": f"--port={port}",
+        "--dashboard-address=127.0.0.1:8787": "--dashboard-address=127.0.0.1:0",
+        "--local-directory=/tmp": f"--local-directory={machine.folder / 'tmp'}",
+    }
+    processes = [
+        machine.start(Pod("dask", [*(here.get(word, word) for word in command), "--host=127.0.0.1"], {}), **ONE_THREAD)
+        for command in sorted(commands, key=lambda command: "worker" in command)
+    ]
+    scheduler, *workers = processes
+    try:
+        asked = machine.start(Pod("client", ["python", "-c", CLIENT, f"tcp://127.0.0.1:{port}"], {})).end()
+        scheduler.running.terminate()
+        ended = [worker.running.wait(60) for worker in workers]
+    finally:
+        for process in processes:
+            process.running.kill()
+    assert (asked.status, asked.said) == (0, "16 times 1\n"), asked.said
+    assert ended == [0] * len(workers), [worker.log.read_text(encoding="utf-8") for worker in workers]
 
 
 def _answers(machine: Machine, command: Command, folder: Path) -> None:

@@ -76,7 +76,7 @@ UNFIT = [
     ("policyTypes: [Ingress]", "policyTypes: [Entry]"),
     ("runAsUser: 10001", "runAsUser: 0"),
     ("claimName", "claim"),
-    ("from: [", "ports: ["),
+    ("ingress: [{from: ", "ingress: [{}] #"),
     ("port: 8786", "port: dask"),
 ]
 
@@ -124,7 +124,7 @@ def test_a_job_asks_for_the_same_everywhere(
             assert command[0] == {"workspace": "code-server", "jupyter": "jupyter-lab"}[job]
             continue
         if job in DASK:
-            assert command[-7 if job == "dask-workers" else 0 :][:2] == ["dask", "worker" if "-" in job else "scheduler"]
+            assert command[command.index("dask") + 1] == {"dask": "scheduler", "dask-workers": "worker"}[job]
             continue
         # The command of a laptop, of a module that exists, and its overrides as they were typed.
         words = OVERRIDES if job in VERBS else []
