@@ -31,6 +31,7 @@ TOPICS = {
     "guide/storage.md": ["make doctor", "What may go wrong"],
     "guide/platform.md": ["What goes into .env", "make secrets"],
     "guide/jobs.md": ["Before the first job", "The jobs", "What may go wrong", "--wait"],
+    "guide/scale.md": ["On this machine", "DASK_WORKERS", "dask-workers", "Who may talk to it", "How far it goes"],
     "guide/mlflow.md": [
         *("Look at runs", "Use the team's server", "doctor", "Log more", "Compare", "champion", "proxied", "direct"),
     ],
