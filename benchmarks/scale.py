@@ -2,8 +2,8 @@
 
 Measured here, in processor time: a million rows in prepare and in infer, a call in Dask's scheduler and in the process
 that makes the calls, and a shard's record in infer. What is assumed stands in ASSUMED. The simulation puts each shard
-through the scheduler, the store, a worker and the record, one after the other; the first and the last of them, and the
-store, serve one at a time. Its only chance is how long a shard takes, from a generator with a seed.
+through the scheduler, the store, a worker and the process that made the call, one after the other; all but the workers
+serve one at a time. Its only chance is how long a shard takes, from a generator with a seed.
 
     python benchmarks/scale.py              # writes scale.json and the picture of the guide
     python benchmarks/scale.py --draw       # from scale.json
@@ -43,8 +43,9 @@ TRIED: dict[str, tuple[float, int, bool]] = {
     "store of 10 Gbit/s": (10e9 / 8, 1, True),
     "store of 100 Gbit/s": (100e9 / 8, 1, True),
     "100 Gbit/s, shards of 128 MB": (100e9 / 8, 8, True),
-    "100 Gbit/s, an Indexed Job": (100e9 / 8, 1, False),
+    "100 Gbit/s, an Indexed Job": (100e9 / 8, 1, False),  # whose last pod puts the records together
 }
+RESULTS = ("data/prepared-big", "data/predictions")
 SMALL, LARGE = 200_000, 1_000_000  # rows
 FEW, MANY = 2_000, 12_000  # calls
 CALLS = """
@@ -80,14 +81,17 @@ def commands(folder: Path) -> dict[str, list[str]]:
 
 def costs(folder: Path) -> dict[str, Any]:
     """Measure both commands on two tables: seconds for a million rows more, and bytes of a row on both sides."""
-    found: dict[str, Any] = {name: {} for name in commands(folder)}
+    found: dict[str, dict[int, list[float]]] = {name: {} for name in commands(folder)}
+    written: dict[str, float] = {}
     for rows in (SMALL, LARGE):
         raw = folder / "rows.csv"
-        tables.measured([sys.executable, tables.__file__, "--longer", "data/raw/penguins.csv", str(raw), str(rows)], folder)
+        tables.measured(
+            [sys.executable, tables.__file__, "--longer", "data/raw/penguins.csv", str(raw), str(rows)], folder
+        )
         for name, words in commands(folder).items():
             found[name][rows] = [run(folder, *words) for _ in range(tables.TURNS)]
+            written[name] = sum(size(folder / place) for place in RESULTS) / rows
     read = raw.stat().st_size / LARGE
-    written = {"prepare": size(folder / "data/prepared-big") / LARGE, "infer": size(folder / "data/predictions") / LARGE}
     return {
         name: {
             "seconds": (statistics.median(each[LARGE]) - statistics.median(each[SMALL])) / (LARGE - SMALL) * 1e6,
@@ -101,7 +105,7 @@ def costs(folder: Path) -> dict[str, Any]:
 
 def run(folder: Path, name: str, *words: str) -> float:
     """Run a command anew, and give its processor seconds."""
-    for place in ("data/prepared-big", "data/predictions"):
+    for place in RESULTS:
         subprocess.run(["rm", "-rf", folder / place], check=True)
     return again(folder, name, *words)
 
@@ -117,7 +121,7 @@ def size(folder: Path) -> int:
 
 
 def record(folder: Path) -> float:
-    """Measure what a shard's record costs the process that puts them together: infer, with all parts there but no state."""
+    """Measure what a shard's record costs who puts them together: infer, with all parts there but no state."""
     words = [*commands(folder)["infer"], "shard_bytes=8000"]
     run(folder, *words)
     parts = len(list((folder / "data/predictions").rglob("part-*.parquet")))
@@ -166,12 +170,14 @@ def calls(folder: Path) -> dict[str, float]:
     more = MANY - FEW
     return {
         "scheduler": (many - few) / more,
-        "client": (many_client - few_client) / more,
+        "caller": (many_client - few_client) / more,
         "elapsed": (many_took - few_took) / more,
     }
 
 
-def simulate(shard: Shard, number: int, workers: int, store: float, scheduler: float, driver: float) -> tuple[float, str]:
+def simulate(
+    shard: Shard, number: int, workers: int, store: float, scheduler: float, caller: float
+) -> tuple[float, str]:
     """Give the seconds until the last record is there, and what was busiest: what one must have more of.
 
     Args:
@@ -180,7 +186,7 @@ def simulate(shard: Shard, number: int, workers: int, store: float, scheduler: f
         workers: How many work at a time.
         store: Bytes per second that the store gives and takes, to and from all.
         scheduler: Seconds that a call takes of the scheduler.
-        driver: Seconds that a shard takes of the process that made the calls.
+        caller: Seconds that a shard takes of the process that made the calls, and puts the records together.
     """
     import numpy as np
 
@@ -195,13 +201,13 @@ def simulate(shard: Shard, number: int, workers: int, store: float, scheduler: f
         sent = begins + scheduler
         served = max(sent, served) + moved / store
         ends = max(served, sent + moved / ASSUMED["line"]) + 2 * ASSUMED["latency"] + one
-        kept = max(ends, kept) + driver
+        kept = max(ends, kept) + caller
         heapq.heappush(free, ends)
     busy = {
         "workers": float(seconds.sum()) / workers,
         "store": number * moved / store,
         "scheduler": number * scheduler,
-        "driver": number * driver,
+        "caller": number * caller,
     }
     most = max(busy, key=busy.__getitem__)
     return kept, most
@@ -215,10 +221,10 @@ def scenarios(measured: dict[str, Any]) -> dict[str, dict[str, list[tuple[float,
             rows = ASSUMED["shard_bytes"] * times / cost["read"]
             shard = Shard(rows * cost["read"], rows * cost["written"], rows * cost["seconds"] / 1e6)
             scheduler = measured["calls"]["scheduler"] if dealt else 0.0
-            driver = measured["calls"]["client"] + measured["record"] if dealt else measured["record"]
+            caller = measured["calls"]["caller"] + measured["record"] if dealt else measured["record"]
             number = math.ceil(ROWS / rows)
             found.setdefault(name, {})[what] = [
-                simulate(shard, number, workers, store, scheduler, driver) for workers in WORKERS
+                simulate(shard, number, workers, store, scheduler, caller) for workers in WORKERS
             ]
     return found
 
@@ -262,7 +268,9 @@ def draw(found: dict[str, dict[str, list[tuple[float, str]]]]) -> None:
         for what, each in ways.items():
             axes.plot(WORKERS, [seconds / 3600 for seconds, _ in each], marker="o", markersize=4, label=what)
         alone = next(iter(ways.values()))[0][0] / 3600
-        axes.plot(WORKERS, [alone / workers for workers in WORKERS], linestyle=":", color=grey, label="no limit but workers")
+        axes.plot(
+            WORKERS, [alone / workers for workers in WORKERS], linestyle=":", color=grey, label="no limit but workers"
+        )
         axes.set(title=titles[name], xlabel="workers", xscale="log", yscale="log")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=grey, alpha=0.2)

@@ -164,7 +164,9 @@ def test_the_script_for_windows_is_powershell(render: Render) -> None:
 
 
 @pytest.mark.parametrize("orchestrator", ORCHESTRATORS)
-@pytest.mark.parametrize(("job", "setting"), [("tune", "TUNE_WORKERS"), ("infer", "INFER_WORKERS"), ("dask-workers", "DASK_WORKERS")])
+@pytest.mark.parametrize(
+    ("job", "setting"), [("tune", "TUNE_WORKERS"), ("infer", "INFER_WORKERS"), ("dask-workers", "DASK_WORKERS")]
+)
 def test_workers_share_a_job(render: Render, orchestrator: str, job: str, setting: str) -> None:
     project = render(orchestrator=orchestrator)
     done = submit(project, job, "--dry-run", **{setting: "3"})
@@ -217,7 +219,10 @@ def test_the_tag_or_digest_comes_from_one_place(render: Render, orchestrator: st
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ([], "which job? One of: dask dask-workers doctor infer infer-schedule jupyter prepare serve train train-fraction"),
+        (
+            [],
+            "which job? One of: dask dask-workers doctor infer infer-schedule jupyter prepare serve train",
+        ),
         (["trian"], "trian is not one of: dask"),
         (["serve", "port=9000"], "serve takes no arguments; change jobs/serve.yaml instead"),
         (["dask-workers", "n=9"], "dask-workers takes no arguments; change jobs/dask-workers.yaml instead"),

@@ -54,7 +54,12 @@ def test_a_job_is_created_under_a_name_of_its_own(project: Path, tmp_path: Path)
         ),
         ("workspace", "statefulset.apps/w", {"StatefulSet", "Service"}, "port-forward statefulset.apps/w 8080"),
         ("jupyter", "statefulset.apps/j", {"StatefulSet", "Service"}, "port-forward statefulset.apps/j 8888"),
-        ("dask", "statefulset.apps/d", {"StatefulSet", "Service", "NetworkPolicy"}, "localhost:8787/info/main/workers.html"),
+        (
+            "dask",
+            "statefulset.apps/d",
+            {"StatefulSet", "Service", "NetworkPolicy"},
+            "localhost:8787/info/main/workers.html",
+        ),
         ("infer-schedule", "cronjob.batch/s", {"CronJob"}, "create job --from=cronjob.batch/s s-now"),
     ],
 )

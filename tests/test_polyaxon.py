@@ -116,7 +116,10 @@ def test_a_job_is_created_as_a_run(submit: Submit, api: Any) -> None:
 def test_every_job_is_taken(submit: Submit, api: Any, job: str) -> None:
     done = submit(job)
     assert done.returncode == 0, done.stderr
-    last = {**dict.fromkeys(("infer-schedule", "tune", "infer", "dask-workers"), "runs"), **dict.fromkeys(SERVICES, "open")}
+    last = {
+        **dict.fromkeys(("infer-schedule", "tune", "infer", "dask-workers"), "runs"),
+        **dict.fromkeys(SERVICES, "open"),
+    }
     assert f"\n{last.get(job, 'stop')} " in done.stdout
     assert len([body for verb, _, body in api.received if verb == "POST" and "content" in body]) == 1
 

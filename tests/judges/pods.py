@@ -273,7 +273,9 @@ def dask_faults(words: list[str], variables: Tree) -> Iterator[str]:
     if "worker" in words:
         wanted = {"--nworkers": "-1", "--nthreads": "1"}
         yield from (f"dask: {key}: must be {value}" for key, value in wanted.items() if options.get(key) != value)
-        yield from (f"dask: {key}: must be 1" for key in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS") if told.get(key) != "1")
+        yield from (
+            f"dask: {key}: must be 1" for key in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS") if told.get(key) != "1"
+        )
         if not options.get("--death-timeout", "").isdecimal():
             yield "dask: --death-timeout: missing, so that it waits for a scheduler for ever"
 
