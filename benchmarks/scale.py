@@ -46,7 +46,7 @@ TRIED: dict[str, tuple[float, int, bool]] = {
     "100 Gbit/s, an Indexed Job": (100e9 / 8, 1, False),  # whose last pod puts the records together
 }
 RESULTS = ("data/prepared-big", "data/predictions")
-SMALL, LARGE = 200_000, 1_000_000  # rows
+SMALL, LARGE = 200_000, 3_000_000  # rows
 FEW, MANY = 2_000, 12_000  # calls
 CALLS = """
 import os, sys
@@ -225,16 +225,46 @@ def simulate(
     return kept, most
 
 
+def spent(shard: Shard) -> float:
+    """Give the seconds that a shard takes of a worker, where nothing else is busy."""
+    return (shard.read + shard.written) / ASSUMED["line"] + 2 * ASSUMED["latency"] + shard.seconds
+
+
+def shards(cost: dict[str, float], times: int) -> Shard:
+    """Give what a shard of so many times the usual bytes asks for."""
+    rows = ASSUMED["shard_bytes"] * times / cost["read"]
+    return Shard(rows * cost["read"], rows * cost["written"], rows * cost["seconds"] / 1e6)
+
+
+def limits(measured: dict[str, Any]) -> str:
+    """Put into Markdown how many workers keep each of the others busy all the time."""
+    lines = [
+        f"| workers that keep it busy | {' | '.join(measured['costs'])} |",
+        "|---" * (1 + len(measured["costs"])) + "|",
+    ]
+    caller = measured["calls"]["caller"] + measured["record"]
+    for times in (1, 8):
+        found = [(each := shards(cost, times), spent(each)) for cost in measured["costs"].values()]
+        rows = {
+            f"store of {gigabits} Gbit/s": [(each.read + each.written) / gigabits / 1e9 * 8 for each, _ in found]
+            for gigabits in (10, 100)
+        }
+        rows |= {"scheduler": [measured["calls"]["scheduler"]] * len(found), "caller": [caller] * len(found)}
+        for name, seconds in rows.items():
+            counts = (f"{time / one:,.0f}" for (_, time), one in zip(found, seconds, strict=True))
+            lines.append(f"| {name}, shards of {16 * times} MB | {' | '.join(counts)} |")
+    return "\n".join(lines)
+
+
 def scenarios(measured: dict[str, Any]) -> dict[str, dict[str, list[tuple[float, str]]]]:
     """Simulate each command in each way that is tried, with each number of workers."""
     found: dict[str, dict[str, list[tuple[float, str]]]] = {}
     for name, cost in measured["costs"].items():
         for what, (store, times, dealt) in TRIED.items():
-            rows = ASSUMED["shard_bytes"] * times / cost["read"]
-            shard = Shard(rows * cost["read"], rows * cost["written"], rows * cost["seconds"] / 1e6)
+            shard = shards(cost, times)
             scheduler = measured["calls"]["scheduler"] if dealt else 0.0
             caller = measured["calls"]["caller"] + measured["record"] if dealt else measured["record"]
-            number = math.ceil(ROWS / rows)
+            number = math.ceil(ROWS * cost["read"] / shard.read)
             found.setdefault(name, {})[what] = [
                 simulate(shard, number, workers, store, scheduler, caller) for workers in WORKERS
             ]
@@ -265,7 +295,7 @@ def duration(seconds: float) -> str:
 
 
 def draw(found: dict[str, dict[str, list[tuple[float, str]]]]) -> None:
-    """Draw hours against workers; colours are readable on light and dark pages."""
+    """Draw the time against workers; colours are readable on light and dark pages."""
     from matplotlib import pyplot
 
     grey = "#888888"
@@ -275,18 +305,20 @@ def draw(found: dict[str, dict[str, list[tuple[float, str]]]]) -> None:
         pyplot.rc(ticks, color=grey)
     pyplot.rc("svg", hashsalt="scale")
     titles = {"prepare": "preparing ten billion rows", "infer": "scoring ten billion rows"}
-    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+    figure, panels = pyplot.subplots(1, 2, figsize=(8, 3.8), layout="constrained", sharey=True)
     for axes, (name, ways) in zip(panels, found.items(), strict=True):
         for what, each in ways.items():
-            axes.plot(WORKERS, [seconds / 3600 for seconds, _ in each], marker="o", markersize=4, label=what)
-        alone = next(iter(ways.values()))[0][0] / 3600
+            axes.plot(WORKERS, [seconds for seconds, _ in each], marker="o", markersize=3, label=what)
+        alone = next(iter(ways.values()))[0][0]
         axes.plot(
             WORKERS, [alone / workers for workers in WORKERS], linestyle=":", color=grey, label="no limit but workers"
         )
         axes.set(title=titles[name], xlabel="workers", xscale="log", yscale="log")
+        axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+        axes.set_yticks([60, 600, 3600, 36_000], ["1 minute", "10 minutes", "1 hour", "10 hours"])
+        axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=grey, alpha=0.2)
-    panels[0].set(ylabel="hours")
     panels[0].legend(frameon=False)
     figure.savefig(PICTURE, transparent=True, metadata={"Date": None})
 
@@ -302,7 +334,7 @@ def main() -> None:
         FIGURES.write_text(json.dumps(measured, indent=2) + "\n")
     measured = json.loads(FIGURES.read_text())
     found = scenarios(measured)
-    print(listed(measured, found))
+    print(listed(measured, found), limits(measured), sep="\n\n")
     draw(found)
 
 
