@@ -48,7 +48,7 @@ def once(model: str, rows: str) -> dict[str, float]:
         fit(*arguments)
         spent[0] += time.process_time() - start
 
-    challenger.fit = timed  # type: ignore[assignment]
+    challenger.fit = timed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     train(config, tracker)

@@ -93,7 +93,6 @@ def test_files_of_one_name_for_several_splits_are_told_apart(tmp_path: Path) -> 
     assert freshness.changes(config, manifest) == ["x.csv has changed"]
 
 
-
 @pytest.mark.parametrize("error", [Problem("no such file"), PermissionError(13, "Permission denied")])
 def test_files_that_cannot_be_seen_stop_no_training(
     folder_of_files: Path, error: Exception, monkeypatch: pytest.MonkeyPatch

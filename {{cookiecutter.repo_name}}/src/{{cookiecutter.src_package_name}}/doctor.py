@@ -56,7 +56,8 @@ def check_packages(_: Any) -> str:
 def check_data(config: Any) -> str:
     """Check that the raw files are there, or that the database answers, with the columns of the schema."""
     from . import data, query
-    from .prepare import SCHEMA, rule_for, sources
+    from .prepare import rule_for, sources
+    from .shards import SCHEMA
 
     if config.data.query is not None:
         data.require(SCHEMA, query.names(config), "the answer to data.query")
