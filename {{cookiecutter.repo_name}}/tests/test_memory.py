@@ -35,10 +35,10 @@ def test_rows_that_do_not_fit_are_a_line_with_how_many_may(limited: Path) -> Non
     assert memory.shortage(1_000_000, 700_000, 6) is None
     says = memory.shortage(10_000_000, 9_000_000, 6)
     assert says == (
-        "10000000 rows take at least 6.6 GiB to train on, and there are 2.0: "
-        "learn from a sample of the training split, such as rows=1000000"
+        "10000000 rows take at least 4.7 GiB to train on, and there are 2.0: "
+        "learn from a sample of the training split, such as rows=2000000"
     )
     small = memory.shortage(10_000_000, 5_000_000, 6)
     assert small is not None
     assert "give the other splits smaller shares, data.split.valid and data.split.test" in small
-    assert memory.shortage(1_000_000 + 1_000_000, 1_000_000, 6) is None  # that many do
+    assert memory.shortage(1_000_000 + 2_000_000, 2_000_000, 6) is None  # that many do

@@ -6,7 +6,7 @@ from pathlib import Path
 
 GIB = 2**30
 BASE = 0.5 * GIB  # of a training on hardly any rows: libraries, mostly
-CELL = 110  # bytes for each row and input, measured on numbers and short categories; words of texts take much more
+CELL = 75  # bytes for each row and input, measured on numbers and short categories; words of texts take much more
 
 # Where Linux keeps a container's limit, in versions 2 and 1 of its control groups.
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
