@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
@@ -180,6 +181,11 @@ def test_time_bounds_decide() -> None:
     assert found == sorted(found, key=["train", "valid", "test"].index)
 
 
+def numbers(times: pl.Series) -> tuple[np.ndarray[Any, Any], Any]:
+    """Give times as the numbers that Polars keeps, and their type."""
+    return times.to_physical().to_numpy().copy(), times.dtype
+
+
 @pytest.mark.parametrize(
     ("given_bounds", "expected"),
     [
@@ -189,20 +195,20 @@ def test_time_bounds_decide() -> None:
     ],
 )
 def test_shares_decide_where_time_bounds_are_open(given_bounds: dict[str, str], expected: dict[str, int]) -> None:
-    rule = Time(column="day", **given_bounds).settled(DAYS["day"].shuffle(1), valid=0.1, test=0.2)
+    rule = Time(column="day", **given_bounds).settled(*numbers(DAYS["day"].shuffle(1)), valid=0.1, test=0.2)
     assert Counter(labels(rule, DAYS)) == expected
     assert given_bounds.items() <= rule.model_dump().items()
 
 
 def test_rows_of_one_moment_fall_together() -> None:
     times = pl.DataFrame({"hour": [datetime(2024, 1, 1, number // 10) for number in range(100)]})
-    rule = Time(column="hour").settled(times["hour"], valid=0.15, test=0.15)
+    rule = Time(column="hour").settled(*numbers(times["hour"]), valid=0.15, test=0.15)
     assert Counter(labels(rule, times)) == {"train": 60, "valid": 20, "test": 20}
 
 
 def test_bounds_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(Problem, match="2024-03-01 and test with 2024-02-01, which is not later"):
-        Time(column="day", valid="2024-03-01", test="2024-02-01").settled(DAYS["day"], valid=0.1, test=0.2)
+        Time(column="day", valid="2024-03-01", test="2024-02-01").settled(*numbers(DAYS["day"]), valid=0.1, test=0.2)
 
 
 def test_every_rule_survives_the_manifest() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
@@ -308,12 +309,24 @@ def _settled(order: Order, files: list[File]) -> tuple[Rule, list[File]]:
     waiting = [checked.parts[UNPLACED] for file in files for checked in file.checked if UNPLACED in checked.parts]
     if not isinstance(rule, Time) or not waiting:
         return rule, files
-    times = tables.scan(order.folder, waiting).select(rule.column).collect().to_series()
-    rule = rule.settled(times, order.config.data.split.valid, order.config.data.split.test)
+    shares = order.config.data.split
+    rule = rule.settled(*_times(order.folder, waiting, rule.column), shares.valid, shares.test)
     files = [file._replace(work=order.settled(file.work, rule)) for file in files]
     calls = [(file.work, *numbered) for file in files for numbered in enumerate(file.checked)]
     with closing(_done(shards.place, calls, order, "splitting")) as done:
         return rule, [File(file.work, [_whole(next(done)) for _ in file.checked]) for file in files]
+
+
+def _times(folder: storage.Location, parts: list[Part], column: str) -> tuple[np.ndarray[Any, Any], pl.DataType]:
+    """Read the column of time of all rows, in the memory that its numbers take; gives its type, too."""
+    kind = tables.scan(folder, parts[:1]).collect_schema()[column]
+    times = np.empty(sum(part.rows for part in parts), pl.Series([], dtype=kind).to_physical().to_numpy().dtype)
+    at = 0
+    for part in parts:
+        found = tables.scan(folder, [part]).select(column).collect().to_series()
+        times[at : at + part.rows] = found.to_physical().to_numpy()
+        at += part.rows
+    return times, kind
 
 
 def _whole(done: Done) -> Checked:

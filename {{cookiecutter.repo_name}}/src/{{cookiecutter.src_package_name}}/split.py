@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import polars as pl
 from polars_hash import NonCryptographicHashingNameSpace
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -144,21 +145,26 @@ class Time(_Rule):
         """Say whether both bounds are known."""
         return self.valid is not None and self.test is not None
 
-    def settled(self, times: pl.Series, valid: float, test: float) -> "Time":
+    def settled(self, times: np.ndarray[Any, Any], kind: Any, valid: float, test: float) -> "Time":
         """Put values in place of bounds that were left open, such that the newest rows make up the shares.
 
         Args:
-            times: The column of time, of all rows, none of them missing.
+            times: The column of time, of all rows, of shape (rows,), as the numbers that Polars keeps; it is sorted.
+            kind: Polars' type of the column.
             valid: The share of rows for validation.
             test: The share of rows for testing.
 
         Raises:
             Problem: If the bound of validation is not before that of testing.
         """
-        ordered = times.sort()
-        last = _moment(self.test, times.dtype) if self.test else ordered[len(times) - max(round(len(times) * test), 1)]
-        before = int((times < last).sum())
-        first = _moment(self.valid, times.dtype) if self.valid else ordered[max(before - round(len(times) * valid), 0)]
+        times.sort()  # in place: they may be a large part of the memory
+        last = (
+            _moment(self.test, kind) if self.test else _nth(times, len(times) - max(round(len(times) * test), 1), kind)
+        )
+        before = int(np.searchsorted(times, pl.Series([last], dtype=kind).to_physical()[0]))
+        first = (
+            _moment(self.valid, kind) if self.valid else _nth(times, max(before - round(len(times) * valid), 0), kind)
+        )
         _require_order(first, last)
         return Time(column=self.column, valid=str(first), test=str(last))
 
@@ -371,6 +377,11 @@ def _moment(bound: str | None, kind: Any) -> Any:
     """Read a bound as a value of the column's type."""
     assert bound is not None, "the shares have not decided yet"
     return plain(TypeAdapter(kind.to_python()).validate_python(bound))
+
+
+def _nth(times: np.ndarray[Any, Any], place: int, kind: Any) -> Any:
+    """Give one of the numbers that Polars keeps as a value of its type."""
+    return pl.Series(times[place : place + 1]).cast(kind)[0]
 
 
 def moved(
