@@ -261,6 +261,8 @@ def scenarios(measured: dict[str, Any]) -> dict[str, dict[str, list[tuple[float,
     found: dict[str, dict[str, list[tuple[float, str]]]] = {}
     for name, cost in measured["costs"].items():
         for what, (store, times, dealt) in TRIED.items():
+            if not dealt and name == "prepare":
+                continue  # it needs all counts in one place
             shard = shards(cost, times)
             scheduler = measured["calls"]["scheduler"] if dealt else 0.0
             caller = measured["calls"]["caller"] + measured["record"] if dealt else measured["record"]
@@ -319,7 +321,7 @@ def draw(found: dict[str, dict[str, list[tuple[float, str]]]]) -> None:
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color=grey, alpha=0.2)
-    panels[0].legend(frameon=False)
+    panels[-1].legend(frameon=False)
     figure.savefig(PICTURE, transparent=True, metadata={"Date": None})
 
 
