@@ -125,8 +125,11 @@ def _unheard() -> Iterator[None]:
 
 
 async def _end(cluster: Any) -> None:
-    """End the processes of a cluster at once: their calls are through, or do not count any more."""
-    await asyncio.gather(*(nanny.close(timeout=0.1) for nanny in cluster.workers.values()))
+    """End the processes of a cluster within a second: their calls are through, or do not count any more.
+
+    One that is killed may take longer to be gone, of which there is nothing to say.
+    """
+    await asyncio.gather(*(nanny.close(timeout=1) for nanny in cluster.workers.values()), return_exceptions=True)
 
 
 def _await_workers(client: Any) -> None:
