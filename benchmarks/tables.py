@@ -5,21 +5,25 @@ write the same three files; infer beside the fitted pipeline, asked in memory. A
 thread, and take turns. Figures are medians, with the least and the greatest; imports are in them.
 
     python benchmarks/tables.py 1 10 30     # millions of rows; writes tables.json and docs/assets/tables.svg
+    python benchmarks/tables.py workers     # what a second process is worth, on two cores that nobody else uses
 """
 
 import hashlib
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TURNS = 3
+UNEVEN = (34, 21, 13, 13, 8, 5, 4, 2)  # the shares of rows in eight files
 FIGURES = Path(__file__).with_suffix(".json")
 PICTURE = ROOT / "docs" / "assets" / "tables.svg"
 PANELS = {
@@ -182,14 +186,19 @@ def measured(command: list[str], folder: Path) -> tuple[float, float]:
     return seconds, used.ru_maxrss / 1000
 
 
+def clear(folder: Path) -> None:
+    """Take away what commands and scripts write."""
+    for place in ("out", "data/prepared-big", "data/predictions"):
+        subprocess.run(["rm", "-rf", folder / place], check=True)
+    (folder / "out").mkdir()
+
+
 def turns(commands: dict[str, list[str]], folder: Path) -> dict[str, list[tuple[float, float]]]:
     """Run each command a few times, one after the other in turns."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(TURNS):
         for name, command in commands.items():
-            for place in ("out", "data/prepared-big", "data/predictions"):
-                subprocess.run(["rm", "-rf", folder / place], check=True)
-            (folder / "out").mkdir()
+            clear(folder)
             found[name].append(measured(command, folder))
     return found
 
@@ -218,6 +227,52 @@ def compare(folder: Path, millions: float) -> Figures:
     }
 
 
+def uneven(raw: Path, folder: Path) -> None:
+    """Part a table into eight files, the largest of which has a third of its rows."""
+    header, *rows = raw.read_text().splitlines(keepends=True)
+    folder.mkdir()
+    start = 0
+    for number, share in enumerate(UNEVEN):
+        stop = start + len(rows) * share // sum(UNEVEN)
+        (folder / f"{number}.csv").write_text("".join([header, *rows[start:stop]]))
+        start = stop
+
+
+def efficiencies(folder: Path, millions: float) -> None:
+    """Print how well two processes use two cores: the time of one, over twice that of two, best of a few turns.
+
+    With start, and without: less the time for a table of ten rows.
+    """
+    places = {"ten rows": folder / "ten.csv", "one file": folder / "rows.csv", "eight files": folder / "eight"}
+    longer(folder / "data/raw/penguins.csv", places["one file"], round(millions * 1_000_000))
+    longer(folder / "data/raw/penguins.csv", places["ten rows"], 10)
+    uneven(places["one file"], places["eight files"])
+    for command, words in {
+        "infer": ["data.inbox={}"],
+        "prepare": ["data.raw={}", "data.prepared=prepared-big", "review=false"],
+    }.items():
+        best: dict[tuple[str, int], tuple[float, float]] = {}
+        for _ in range(TURNS):
+            for place, compute in itertools.product(places, (1, 2)):
+                clear(folder)
+                said = [word.format(places[place]) for word in words]
+                call = [sys.executable, "-m", f"my_ml_project.{command}", *said, f"compute={compute}"]
+                start = time.monotonic()
+                seconds, _ = measured(call, folder)
+                taken = (time.monotonic() - start, seconds)
+                known = best.get((place, compute), taken)
+                best[place, compute] = (min(known[0], taken[0]), min(known[1], taken[1]))
+        for place in ("one file", "eight files"):
+            for number, unit in enumerate(("seconds", "CPU-s")):
+                one, two = (best[place, compute][number] for compute in (1, 2))
+                free = [best["ten rows", compute][number] for compute in (1, 2)]
+                over = 2 if unit == "seconds" else 1
+                print(
+                    f"{command}, {place}: {one:.1f} {unit} by one, {two:.1f} by two: {one / two / over:.2f}, "
+                    f"start aside {(one - free[0]) / (two - free[1]) / over:.2f}"
+                )
+
+
 def project(folder: Path) -> Path:
     """Render a project with a champion."""
     from cookiecutter.main import cookiecutter
@@ -239,6 +294,9 @@ def main() -> None:
     figures = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = project(Path(scratch))
+        if sys.argv[1:2] == ["workers"]:
+            efficiencies(folder, float(sys.argv[2]) if sys.argv[2:] else 4)
+            return
         for millions in map(float, sys.argv[1:]):
             figures[f"{millions:g}"] = compare(folder, millions)
             print(listed(millions, figures[f"{millions:g}"]))
