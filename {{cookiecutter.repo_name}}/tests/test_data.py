@@ -200,3 +200,11 @@ def test_a_rule_about_several_columns_is_told_with_the_row(tmp_path: Path, monke
     _, bad, faults = other.data.check(table, other.schema.Example, "raw.csv")
     assert [(fault.row, fault.column, fault.rule) for fault in faults] == [(2, "all", "Value error, low is above high")]
     assert len(bad) == 1
+
+
+def test_equal_texts_of_few_are_one_object_and_stay_what_they_are() -> None:
+    texts = pl.Series(["b", "", "a", "b", "a, with more than a few letters"] * 2)
+    shared = data._shared(texts)
+    assert shared.dtype == object
+    assert shared.tolist() == texts.to_list()
+    assert len({id(text) for text in shared}) == 4

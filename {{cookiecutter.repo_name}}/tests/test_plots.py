@@ -17,6 +17,7 @@ from {{ cookiecutter.src_package_name }}.columns import TARGET, Column
 from {{ cookiecutter.src_package_name }}.explain import Curve, Worth
 from {{ cookiecutter.src_package_name }}.kinds import Kind
 from {{ cookiecutter.src_package_name }}.predictor import Predicted
+from {{ cookiecutter.src_package_name }}.samples import Sample
 
 from .other import declare
 
@@ -212,6 +213,31 @@ def test_two_classes_have_curves(positive: str, threshold: float | None) -> None
     assert figure.get_suptitle().endswith(" on the test split")
     [chosen] = [line for line in figure.axes[1].lines if line.get_label() == f"threshold {threshold or 0.5}"]
     assert list(chosen.get_xdata()) == [threshold or 0.5] * 2
+
+
+def test_a_figure_of_fewer_rows_says_of_how_many() -> None:
+    few, whole = (plots._of(count, Sample({}, np.zeros(149_856))) for count in (200, 149_856))
+    followed = [curve("size", Kind.NUMBER, [1.0, 2.0], ["yes"])]
+    truth, predicted = answers(["no", "yes"])
+    predicted = Predicted(predicted.values, np.full((len(truth), 2), 0.5), ["no", "yes"])
+    for rows, said in ((few, "200 of 149856 rows of the"), (whole, "the")):
+        figures = [
+            plots.importance([Worth("size", 1, 0)], "auc", rows),
+            plots.dependence(followed, "yes", rows),
+            plots.curves(truth, predicted, "yes", None, rows),
+        ]
+        titles = [figure.get_suptitle().replace("\n", " ") for figure in figures]
+        assert titles[0] == f"Importance of the inputs on {said} validation split"
+        assert titles[1].endswith(f"to a value in {said} validation split" if rows else "to a value in every row")
+        assert titles[2].endswith(f"on {said} test split")
+        assert all(covered(figure) for figure in figures)
+
+
+def covered(figure: Figure) -> bool:
+    """Whether all of a figure's title is on it."""
+    legible(figure)
+    title = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
+    return bool(figure.bbox.x0 <= title.x0 and title.x1 <= figure.bbox.x1)
 
 
 def test_a_text_has_no_dependence_on_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,8 +179,8 @@ def dependence(curves: Sequence[Curve], positive: str | None = None, rows: str =
         figure.legend(handles, words, title=_short(TARGET), loc="outside lower center", ncols=3, fontsize=8)
     known = len(curves[0].lines)
     more = f"\nthe {LINES} classes of {known} that change most" if known > LINES else ""
-    where = f"{rows}the validation split" if rows else "every row"
-    figure.suptitle(f"Mean prediction when one input is set to a value in {where}{more}", fontsize=10)
+    where = f"\nin {rows}the validation split" if rows else " in every row"
+    figure.suptitle(f"Mean prediction when one input is set to a value{where}{more}", fontsize=10)
     return figure
 
 
