@@ -253,7 +253,7 @@ def test_values_are_kept_exactly(values: list[Any], kept: list[Any]) -> None:
         ([{"a": 1}], "is of type dict, which no raw file holds: name the parts of it"),
         ([time(1)], "is of type time, which no raw file holds: cast it to text"),
         ([timedelta(1)], "is of type timedelta, which no raw file holds: make it a number"),
-        ([object()], "is of type object, which no raw file holds: cast it to text"),
+        ([Ellipsis], "is of type ellipsis, which no raw file holds: cast it to text"),
         ([2**63], "has a value that no raw file holds: cast it to text"),
         (["\udc80"], "has a value that no raw file holds: cast it to text"),
         ([1, 2.5], "different types [(]Float64 and Int64[)]: cast it to one type"),
