@@ -26,7 +26,7 @@ from .rejects import Rejects
 from .schema import Example
 from .shards import REJECTS, SCHEMA, UNPLACED, Checked, Done, Work
 from .split import Files, Hash, Rule, Time
-from .tables import Manifest, Source, Split
+from .tables import Manifest, Part, Source, Split
 
 
 @dataclass(frozen=True)
