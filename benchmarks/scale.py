@@ -1,14 +1,16 @@
 """What 1 to 1,000 workers of Dask do with ten billion rows: measured for one, simulated for the others.
 
 Measured here, in processor time: a million rows in prepare and in infer, a call in Dask's scheduler and in the process
-that makes the calls, and a shard's record in infer. What is assumed stands in ASSUMED. The simulation puts each shard
-through the scheduler, the store, a worker and the process that made the call, one after the other; all but the workers
-serve one at a time. Its only chance is how long a shard takes, from a generator with a seed.
+that makes the calls, a shard's record in infer, and a raw file's hash, which prepare computes before it makes any call
+and which is not in the simulation. What is assumed stands in ASSUMED. The simulation puts each shard through the
+scheduler, the store, a worker and the process that made the call, one after the other; all but the workers serve one at
+a time. Its only chance is how long a shard takes, from a generator with a seed.
 
     python benchmarks/scale.py              # writes scale.json and the picture of the guide
     python benchmarks/scale.py --draw       # from scale.json
 """
 
+import hashlib
 import heapq
 import json
 import math
@@ -155,6 +157,15 @@ def dask(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         worker.wait(60)
 
 
+def hashed() -> float:
+    """Measure how many bytes of a file a second of processor time is enough to hash, as prepare does."""
+    block, times = os.urandom(2**24), 32
+    before, digest = time.process_time(), hashlib.sha256()
+    for _ in range(times):
+        digest.update(block)
+    return len(block) * times / (time.process_time() - before)
+
+
 def used(pid: int) -> float:
     """Give the processor seconds that a process has used, as Linux tells them."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -281,6 +292,9 @@ def listed(measured: dict[str, Any], found: dict[str, dict[str, list[tuple[float
         lines.append(f"| {name}, a row: read, written | {cost['read']:.0f}, {cost['written']:.1f} bytes |")
     lines += [f"| a call: {who} | {seconds * 1000:.2f} ms |" for who, seconds in measured["calls"].items()]
     lines.append(f"| a shard's record | {measured['record'] * 1000:.2f} ms |")
+    whole = ROWS * measured["costs"]["prepare"]["read"]
+    line = f"{duration(whole / measured['hash'])} of a processor, {duration(whole / ASSUMED['line'])} over the line"
+    lines.append(f"| the hash of all raw files, by one process | {line} |")
     for name, ways in found.items():
         lines += ["", f"| {name}, workers | " + " | ".join(ways) + " |", "|---" * (1 + len(ways)) + "|"]
         for place, workers in enumerate(WORKERS):
@@ -330,7 +344,7 @@ def main() -> None:
     if "--draw" not in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as scratch:
             folder = tables.project(Path(scratch))
-            measured = {"costs": costs(folder), "record": record(folder), "calls": calls(folder)}
+            measured = {"costs": costs(folder), "record": record(folder), "calls": calls(folder), "hash": hashed()}
         measured["versions"] = {name: version(name) for name in ("distributed", "polars", "onnxruntime", "numpy")}
         measured["assumed"] = ASSUMED
         FIGURES.write_text(json.dumps(measured, indent=2) + "\n")
