@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from pyarrow import parquet
 
-from {{ cookiecutter.src_package_name }} import cli, errors
+from {{ cookiecutter.src_package_name }} import cli, errors, servers
 
 COMMANDS = ["prepare", "train", "tune", "infer", "serve", "doctor"]
 LARGE = {
@@ -100,6 +100,18 @@ def test_an_address_that_no_store_has_is_refused() -> None:
     status, said, _ = answer("prepare", "storage.root=s4://bucket/folder")
     assert status == 1
     assert "prepare: s4://bucket/folder cannot be opened: no store has addresses with s4://" in said
+
+
+@pytest.mark.parametrize("compute", [0, 1.5, "two", "tcp://dask", "http://dask:8787", "tcp://dask:x", None, True])
+def test_what_cannot_compute_is_refused(compute: object) -> None:
+    with pytest.raises(errors.Problem, match="it is a number of processes from 1 on, or the address of a Dask"):
+        servers.require_compute(compute)
+
+
+def test_a_wrong_compute_is_told_before_a_large_library_is_imported() -> None:
+    status, said, imported = answer("infer", "compute=0")
+    assert (status, "infer: compute=0: it is a number of processes" in said) == (1, True)
+    assert imported & LARGE == set()
 
 
 def test_a_run_for_each_of_several_values_leaves_no_folder_of_its_own(folder: Path) -> None:

@@ -1,19 +1,25 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from {{ cookiecutter.src_package_name }} import predictions, scoring
+from {{ cookiecutter.src_package_name }} import CONF, engine, predictions, scoring
+from {{ cookiecutter.src_package_name }} import infer as module
 from {{ cookiecutter.src_package_name }}.cli import start
 from {{ cookiecutter.src_package_name }}.columns import EXAMPLE, TASK
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.infer import Outcome, infer
+from {{ cookiecutter.src_package_name }}.predictions import Part, Source
 from {{ cookiecutter.src_package_name }}.predictor import Loaded
-from {{ cookiecutter.src_package_name }}.scoring import Champion
+from {{ cookiecutter.src_package_name }}.scoring import Champion, Done
 
 from .conftest import a_number, configure
 
+NO_SOURCE = {"content": "", "model": "", "settings": ""}
 ID = str(configure("infer").data.id)
 
 
@@ -179,6 +185,51 @@ def test_workers_share_the_shards_of_a_file(stopped: bool, folder: Path, inbox: 
 def test_a_worker_that_does_not_exist_is_a_problem(folder: Path, inbox: Path, count: str, index: str) -> None:
     with pytest.raises(Problem, match=rf"worker.count={count} worker.index={index}"):
         score(f"worker.count={count}", f"worker.index={index}")
+
+
+ADDRESS = "tcp://127.0.0.1:8786"
+UNSEEN = [Done("ten.csv", 0, refusal="gone", absent=True), Done("ten.csv", 0, Part(source=Source(**NO_SOURCE)))]
+
+
+@pytest.mark.parametrize("done", UNSEEN, ids=["has no such file", "writes elsewhere"])
+def test_a_worker_that_does_not_share_the_storage_is_a_problem(
+    done: Done, folder: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "results", lambda *_: (each for each in [done]))
+    with pytest.raises(Problem, match=f"compute={ADDRESS}: its workers do not see .*ten.csv"):
+        score(f"compute={ADDRESS}")
+
+
+def test_workers_elsewhere_need_a_server(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(Problem, match=r"its workers cannot ask sqlite:///mlflow\.db"):
+        module.main(configure("infer", f"compute={ADDRESS}"))
+
+
+def test_a_file_that_one_shard_spoils_is_not_read_on(
+    folder: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (inbox / "ten.csv").read_bytes().splitlines(keepends=True)
+    (inbox / "ten.csv").write_bytes(b"".join([*lines[:4], b"\xe9" + lines[4], *lines[5:]]))
+    [outcome] = score(SMALL)
+    assert "is not UTF-8 at row 4" in outcome.refused
+    assert len(list((folder / "data/predictions/ten.csv/1").glob("part-*.json"))) == 1
+    fill(inbox)
+    assert worked(score(SMALL)) == [True]
+    assert not (folder / "data/predictions/ten.csv/refused.txt").exists()
+
+
+def test_two_processes_score_as_one_does(trained: Path) -> None:
+    fill(trained / "data/inbox")
+    command = [sys.executable, "-m", module.__name__, SMALL]
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent / "src")}
+    found = []
+    for compute in (1, 2):
+        words = [f"compute={compute}", f"data.predictions=by-{compute}"]
+        subprocess.run([*command, *words], cwd=trained, env=environment, check=True)
+        files = sorted((trained / f"data/by-{compute}/ten.csv/1").iterdir())
+        found.append([(file.name, file.read_bytes()) for file in files])
+    assert found[0] == found[1]
 
 
 def test_a_missing_column_is_named(folder: Path, inbox: Path) -> None:

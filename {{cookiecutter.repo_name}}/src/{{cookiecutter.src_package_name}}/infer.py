@@ -163,12 +163,14 @@ def told(outcome: Outcome, config: DictConfig) -> str:
 
 def _champion(config: DictConfig) -> Champion:
     """Pin the champion of this moment, and see that this code can ask it."""
-    tracker = Tracker(config.tracking.uri, config.tracking.experiment)
+    remote, uri = isinstance(config.compute, str), config.tracking.uri
+    if remote and uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):  # of the folder of each
+        raise Problem(f"compute={config.compute}: its workers cannot ask {uri}: set MLFLOW_TRACKING_URI to a server")
+    tracker = Tracker(uri, config.tracking.experiment)
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
     name, version = versions.resolve(versions.address)
-    remote = isinstance(config.compute, str)
     threads = 0 if remote else max((config.threads or cpu_count()) // config.compute, 1)
-    champion = Champion(config.tracking.uri, name, version, threads, tuple(config.export.trusted))
+    champion = Champion(uri, name, version, threads, tuple(config.export.trusted))
     loaded = scoring.load(champion)
     require_inputs(loaded.predictor.card, loaded.image)
     return champion
