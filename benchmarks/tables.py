@@ -241,11 +241,11 @@ def uneven(raw: Path, folder: Path) -> None:
 def efficiencies(folder: Path, millions: float) -> None:
     """Print how well two processes use two cores: the time of one, over twice that of two, best of a few turns.
 
-    With start, and without: less the time for a table of ten rows.
+    With start, and without: less the time for a quarter of the rows, after which each process has started.
     """
-    places = {"ten rows": folder / "ten.csv", "one file": folder / "rows.csv", "eight files": folder / "eight"}
+    places = {"a quarter": folder / "quarter.csv", "one file": folder / "rows.csv", "eight files": folder / "eight"}
     longer(folder / "data/raw/penguins.csv", places["one file"], round(millions * 1_000_000))
-    longer(folder / "data/raw/penguins.csv", places["ten rows"], 10)
+    longer(folder / "data/raw/penguins.csv", places["a quarter"], round(millions * 250_000))
     uneven(places["one file"], places["eight files"])
     for command, words in {
         "infer": ["data.inbox={}"],
@@ -265,7 +265,7 @@ def efficiencies(folder: Path, millions: float) -> None:
         for place in ("one file", "eight files"):
             for number, unit in enumerate(("seconds", "CPU-s")):
                 one, two = (best[place, compute][number] for compute in (1, 2))
-                free = [best["ten rows", compute][number] for compute in (1, 2)]
+                free = [best["a quarter", compute][number] for compute in (1, 2)]
                 over = 2 if unit == "seconds" else 1
                 print(
                     f"{command}, {place}: {one:.1f} {unit} by one, {two:.1f} by two: {one / two / over:.2f}, "
@@ -295,7 +295,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = project(Path(scratch))
         if sys.argv[1:2] == ["workers"]:
-            efficiencies(folder, float(sys.argv[2]) if sys.argv[2:] else 4)
+            efficiencies(folder, float(sys.argv[2]) if sys.argv[2:] else 8)
             return
         for millions in map(float, sys.argv[1:]):
             figures[f"{millions:g}"] = compare(folder, millions)
