@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -117,29 +118,42 @@ def start(root: Path, earlier: bool) -> Any:
 
 
 def workers(times: int) -> None:
-    """Kill a worker of Dask so many times, while prepare has its two workers check small shards."""
+    """Kill a worker of Dask so many times, and start another, while prepare has two of them check small shards."""
     from distributed import LocalCluster
 
     lot = random.Random(0)
-    killed = 0
-    with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0") as cluster:
-        seed = 0
+    killed = seed = 0
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
+        address = cluster.scheduler_address
+        at_work = [worker(address), worker(address)]
         while killed < times:
             whole, root = Path(f"whole-{seed}"), Path(f"lost-{seed}")
             make(whole, seed, shard=200)
-            run = threading.Thread(target=make, args=(root, seed, cluster.scheduler_address, 200))
+            run = threading.Thread(target=make, args=(root, seed, address, 200))
             run.start()
+            checked = 0
             while run.is_alive() and killed < times:
-                time.sleep(lot.uniform(0.2, 0.6))
-                victim = lot.choice(list(cluster.workers.values()))
-                if run.is_alive() and victim.pid:
-                    os.kill(victim.pid, signal.SIGKILL)
+                time.sleep(lot.uniform(0.1, 0.5))
+                # Four workers in a row that are lost with one shard would end the run, so some are left in peace.
+                if run.is_alive() and checked < (checked := len(list(root.rglob("*.json")))):
+                    victim = at_work.pop(lot.randrange(2))
+                    victim.kill()
+                    victim.wait()
+                    at_work.append(worker(address))
                     killed += 1
             run.join()
             assert seen(root) == seen(whole)
             assert below(root) == below(whole)
             seed += 1
+        for process in at_work:
+            process.kill()
     print(f"{killed} workers killed in {seed} runs")
+
+
+def worker(scheduler: str) -> "subprocess.Popen[bytes]":
+    """Start a worker that nobody starts again."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--nthreads", "1"]
+    return subprocess.Popen([*command, "--dashboard-address", "127.0.0.1:0"], stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
