@@ -148,7 +148,7 @@ def days(plain: Other) -> Other:
 
 def add(other: Other, day: int, x: object = 1) -> Path:
     file = other.folder / f"raw/{day}.csv"
-    rows = [f"{day}-{row},{x if row == 5 else row},{row}" for row in range(1, 31)]
+    rows = [f"{day}-{row},{x if row == 25 else row},{row}" for row in range(1, 31)]
     file.write_text("\n".join(["id,x,y", *rows]), encoding="utf-8")
     return file
 
@@ -197,14 +197,14 @@ def test_another_size_schema_or_code_checks_anew(days: Other, monkeypatch: pytes
 
 def test_a_file_of_another_name_is_taken_over_and_told_by_its_own(days: Other) -> None:
     file = add(days, 1, "much")
-    with pytest.raises(days.errors.Problem, match=r"1\.csv +┆ 5 "):
+    with pytest.raises(days.errors.Problem, match=r"1\.csv +┆ 25 "):
         lines(days)
     file.rename(file.with_name("9.csv"))
-    with pytest.raises(days.errors.Problem, match=r"9\.csv +┆ 5 "):
+    with pytest.raises(days.errors.Problem, match=r"9\.csv +┆ 25 "):
         lines(days)
     manifest, told = days.prepare.make(of_days(days, "bad_rows=quarantine"))
     quarantine = pl.read_csv(days.folder / "prepared" / manifest.version / "quarantine.csv")
-    assert quarantine.select("file", "row").rows() == [("9.csv", 5)]
+    assert quarantine.select("file", "row").rows() == [("9.csv", 25)]
     assert told == taken_over(3, 3)
 
 
