@@ -102,8 +102,9 @@ class Project:
         inbox = self.other.folder / "inbox"
         inbox.mkdir(exist_ok=True)
         rows.write_csv(inbox / "new.csv")
-        worker = self.other.infer.Worker(self.config("infer"), self.champion().predictor, "model/1", "1")
-        list(self.other.infer.infer(worker))
+        loaded = self.champion()
+        self.other.scoring.load = lambda _: loaded
+        list(self.other.infer.infer(self.config("infer"), self.other.scoring.Champion("", "model", "1", 1)))
         return self.other.predictions.read(self.other.folder / "predictions" / "new.csv" / "1")
 
     def _tracker(self) -> Any:

@@ -83,12 +83,22 @@ def prepared(other: Other, *overrides: str) -> str:
     return f"{sum(part.rows for part in manifest.raw)} rows"
 
 
+def learnt_from(other: Other) -> str:
+    """Say how many rows a training finds, or what it says."""
+    try:
+        _, found = other.tables.read(other.folder / "prepared")
+    except other.errors.Problem as problem:
+        return str(problem)
+    return f"{sum(map(len, found.values()))} rows"
+
+
 def scored(other: Other, *overrides: str) -> list[str]:
     """Score the same folder with a model that knows one answer, and list what is said of each file."""
     config = other.config("data.inbox=raw", "shard_bytes=60", *overrides, verb="infer")
     answer = lambda columns: SimpleNamespace(values=np.ones(len(columns["x"])), probabilities=None)  # noqa: E731
-    worker = other.infer.Worker(config, SimpleNamespace(predict=answer), "name/1", "1")
-    return [other.infer.told(outcome, config) for outcome in other.infer.infer(worker)]
+    other.scoring.load = lambda _: SimpleNamespace(predictor=SimpleNamespace(predict=answer))
+    champion = other.scoring.Champion("", "name", "1", 1)
+    return [other.infer.told(outcome, config) for outcome in other.infer.infer(config, champion)]
 
 
 def both(said: str) -> tuple[str, str]:
@@ -212,10 +222,13 @@ KINDS: dict[str, tuple[str, bytes | str, tuple[str, str], list[str]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_both_doors_say_of_a_file(kind: str, other: Other) -> None:
+def test_what_each_door_says_of_a_file(kind: str, other: Other) -> None:
+    """The door of train opens on what prepare let through, and on nothing else."""
     name, content, (by_prepare, by_infer), overrides = KINDS[kind]
     file_of(other.folder / "raw", content, name)
-    assert by_prepare in prepared(other, *overrides)
+    said = prepared(other, *overrides)
+    assert by_prepare in said
+    assert learnt_from(other).startswith(said if by_prepare == "12 rows" else "no prepared data in ")
     [told] = scored(other, *overrides)
     assert told.startswith(f"{name}: {by_infer}")
 
