@@ -15,7 +15,7 @@ import pytest
 from omegaconf import DictConfig
 from polars.testing import assert_frame_equal
 
-from {{ cookiecutter.src_package_name }} import review, storage, tables
+from {{ cookiecutter.src_package_name }} import engine, review, storage, tables
 from {{ cookiecutter.src_package_name }}.columns import COLUMNS, EXTRA, TARGET
 from {{ cookiecutter.src_package_name }}.errors import Problem
 from {{ cookiecutter.src_package_name }}.prepare import prepare
@@ -554,3 +554,12 @@ def test_classes_of_each_split_are_counted(folder: Path) -> None:
     _, found = tables.read(folder / "data/prepared")
     for name, classes in manifest.classes.items():
         assert classes == {str(value): count for value, count in found[name][TARGET].value_counts().sort(TARGET).rows()}
+
+
+def test_a_folder_that_workers_on_other_machines_do_not_see_is_a_problem(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"hashing": lambda calls: iter([(number, "") for number, _ in calls])}
+    monkeypatch.setattr(engine, "results", lambda task, calls, compute, label: found[label](calls))
+    with pytest.raises(Problem, match=r"its workers do not see .* as it is here: set STORAGE_ROOT"):
+        prepare(configure("prepare", "compute=tcp://dask:8786"))

@@ -7,6 +7,7 @@ own, and a second time writes the same. What they return is small, since all of 
 import asyncio
 import hashlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -23,6 +24,7 @@ from .errors import Problem
 
 WAIT = 300  # seconds for a first worker: a cluster may have to add a node for it
 ANSWER = 30  # seconds for the scheduler, which may start together with this process
+OTHER_CODE = "the workers run other code than this: start scheduler and workers from this job's image"
 Result = TypeVar("Result")
 
 
@@ -75,6 +77,10 @@ def _elsewhere(
                 "four workers in a row were lost with the same shard: most likely their memory is too small; "
                 "give them more, or set a smaller shard_bytes, and run this again: what is done is kept"
             ) from error
+        except RuntimeError as error:
+            if "deserialization of the task graph" not in str(error):
+                raise
+            raise Problem(OTHER_CODE) from error
         except CancelledError as error:
             raise Problem(
                 f"compute={compute}: the Dask scheduler is gone; run this again when it is back: what is done is kept"
@@ -83,7 +89,6 @@ def _elsewhere(
 
 def _client(compute: int | str, stack: ExitStack) -> AbstractContextManager[Any]:
     """Connect to a scheduler, or start one with workers in processes of this machine until the stack ends."""
-    import dask
     from distributed import Client, LocalCluster
     from distributed.utils import LoopRunner
 
@@ -93,12 +98,8 @@ def _client(compute: int | str, stack: ExitStack) -> AbstractContextManager[Any]
         except (OSError, ValueError) as error:
             raise Problem(f"compute={compute}: no Dask scheduler answers there; see that it runs") from error
         return client
-    # Libraries count their threads when they are imported.
-    cores = max(cpu_count() // compute, 1)
-    counts = {
-        f"distributed.nanny.pre-spawn-environ.{name}": cores for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
-    }
-    stack.enter_context(dask.config.set(counts))
+    # Libraries count their threads when they are imported. Dask lets what is set here win over its own settings.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), str(max(cpu_count() // compute, 1)))
     options: dict[str, Any] = {"memory_limit": 0, "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
     runner = LoopRunner()
     with _unheard():
@@ -143,7 +144,7 @@ def _call(order: tuple[Callable[..., Result], tuple[Any, ...], str]) -> Result:
     """Do a call in a worker, if it has the code of the process that asks for it."""
     task, arguments, expected = order
     if code() != expected:
-        raise Problem("the workers run other code than this: start scheduler and workers from this job's image")
+        raise Problem(OTHER_CODE)
     return task(*arguments)
 
 

@@ -14,7 +14,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from joblib import cpu_count
 from omegaconf import DictConfig
@@ -96,15 +95,10 @@ def _look(
     if state and state.source == source:
         return Outcome(name, state)
     predictions.reopen(folder)
-    work = Work(name, _absolute(file), stamp, written, unique, _absolute(folder), source, champion)
+    work = Work(name, storage.absolute(file), stamp, written, unique, storage.absolute(folder), source, champion)
     done = predictions.recorded(folder, source)
     count, index = config.worker.count, config.worker.index
     return Waiting(work, shards, done, {number for number in range(index, len(shards), count) if number not in done})
-
-
-def _absolute(place: storage.Location) -> storage.Location:
-    """Name a file or folder of this disk as processes in any folder can find it."""
-    return place.absolute() if isinstance(place, Path) else place
 
 
 def _refuse(name: str, place: storage.Location, reason: str) -> Outcome:

@@ -38,6 +38,7 @@ class Raw:
     stamp: str  # changes when the file does
     columns: list[str]
     split: str | None
+    digest: str = ""  # if it is known
 
     def described(self, rows: int) -> Source:
         """Describe it for the manifest."""
@@ -53,7 +54,7 @@ class Raw:
     @cached_property
     def sha256(self) -> str:
         """Compute the SHA-256 of what is in it."""
-        return storage.digest(self.file)
+        return self.digest or storage.digest(self.file)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Order:
         written, size = reader.dialect(self.config.data), self.config.shard_bytes
         return Work(
             name=source.name,
-            file=source.file,
+            file=storage.absolute(source.file),
             stamp=source.stamp,
             place=source.split,
             written=written,
@@ -94,7 +95,7 @@ class Order:
             others=self.others(self.rule, was),
             kept=kept,
             before=None if open_ else was,
-            root=self.folder,
+            root=storage.absolute(self.folder),
             folder=shards.folder(source.sha256, written, source.split or self.rule, kept, size),
         )
 
@@ -145,7 +146,7 @@ def make(config: DictConfig) -> Prepared:
         raise Problem(f"bad_rows={config.bad_rows}: it is either fail or quarantine")
     if not (isinstance(config.keep, int) and config.keep > 0):
         raise Problem(f"keep={config.keep}: a whole number from 1, of the versions of the tables that stay")
-    raw = sources(config)
+    raw = _identified(sources(config), config.compute)
     folder = storage.locate(config.storage.root, config.data.prepared)
     before = tables.earlier(folder)
     rule, notes = _kept(rule_for(config, raw), before)
@@ -154,6 +155,7 @@ def make(config: DictConfig) -> Prepared:
     order = Order(config, raw, rule, before, folder)
     rejects = Rejects()
     checked, lines = _check(order, rejects)
+    _require_shared(folder, checked, config.compute)
     if rejects.rows and config.bad_rows == "fail":
         raise Problem(_refusal(rejects))
     rule, files = _settled(order, checked)
@@ -199,6 +201,17 @@ def sources(config: DictConfig) -> list[Raw]:
                 raise Problem(f"{name} is empty: not even a header is in it; take it away, or write it again")
             found.append(Raw(name, item, stamp, columns, split_name))
     return found
+
+
+def _identified(raw: list[Raw], compute: int | str) -> list[Raw]:
+    """Have workers on other machines hash the files, of which one machine has its fill."""
+    if not isinstance(compute, str):
+        return raw
+    calls = [(number, storage.absolute(source.file)) for number, source in enumerate(raw)]
+    found = dict(engine.results(shards.identify, calls, compute, "hashing"))
+    if missing := [source.file for number, source in enumerate(raw) if not found[number]]:
+        engine.refuse_unshared(compute, missing[0])
+    return [replace(source, digest=found[number]) for number, source in enumerate(raw)]
 
 
 def rule_for(config: DictConfig, raw: list[Raw]) -> Rule:
@@ -278,6 +291,13 @@ def _accepted(done: Done, file: File, rejects: Rejects) -> Done:
 def _require_rows_in(file: File) -> None:
     if not file.rows:
         raise Problem(f"{file.work.name} has no rows below its header: take it away, or write it again")
+
+
+def _require_shared(folder: storage.Location, files: list[File], compute: int | str) -> None:
+    """See that what workers on other machines have written is here, by their first shards."""
+    parts = [part for file in files for checked in file.checked[:1] for part in checked.parts.values()]
+    if not all((folder / part.path).exists() for part in parts):
+        engine.refuse_unshared(compute, folder)
 
 
 def _taken_over(files: list[File], known: list[int]) -> list[str]:

@@ -91,6 +91,11 @@ def folder(*decide: object) -> str:
     return f"parts/{hashlib.sha256(repr((*decide, *code)).encode()).hexdigest()[:16]}"
 
 
+def identify(call: int, file: storage.Location) -> tuple[int, str]:
+    """Hash a raw file; gives nothing for one that is not there where the call is made."""
+    return call, storage.digest(file) if file.exists() else ""
+
+
 def check(call: int, work: Work, number: int, shard: Shard) -> Done:
     """Check a shard and write what comes of it, unless that is there already."""
     if checked := _recorded(work, number):

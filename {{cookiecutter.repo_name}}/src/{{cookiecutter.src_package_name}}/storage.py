@@ -83,6 +83,11 @@ def _below(folder: Location, place: str) -> Iterator[tuple[str, Location]]:
             raise Problem(f"{item} is a link that leads nowhere: correct it, or take it away")
 
 
+def absolute(location: Location) -> Location:
+    """Name a file or folder of this disk as processes in any folder can find it."""
+    return location.absolute() if isinstance(location, Path) else location
+
+
 def fetch(location: Location) -> Path:
     """Give a file on this disk with the location's content, downloaded if it is elsewhere."""
     return Path(os.fspath(location))
