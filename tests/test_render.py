@@ -76,6 +76,11 @@ def test_no_template_syntax_is_left(project: Path) -> None:
         assert not re.search(r"\{\{ ?cookiecutter|cookiecutter\.\w|\{%", text), name
 
 
+def test_the_default_names_are_nowhere_in_a_project_of_another_name(render: Render) -> None:
+    held = texts(render(project_name="Wine"))
+    assert [name for name, text in held.items() if re.search("my[-_]ml[-_]project", text, re.IGNORECASE)] == []
+
+
 def test_no_choice_leaves_a_trace_where_another_was_made(project: Path, choices: dict[str, str]) -> None:
     held = {name: text for name, text in texts(project).items() if not ALL_CHOICES.match(name)}
     for question, choice in choices.items():

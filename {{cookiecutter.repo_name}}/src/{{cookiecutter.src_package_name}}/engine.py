@@ -170,5 +170,5 @@ def refuse_unshared(compute: int | str, place: Any) -> None:
 @cache
 def code() -> str:
     """Fingerprint this package's source files."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
