@@ -15,6 +15,8 @@ import pytest
 from {{ cookiecutter.src_package_name }} import engine
 from {{ cookiecutter.src_package_name }}.errors import Problem
 
+from .other import declare
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to kill workers with")
 
 CALLS = [(number,) for number in range(9)]
@@ -129,3 +131,14 @@ def test_a_scheduler_that_does_not_answer_is_a_problem(monkeypatch: pytest.Monke
     monkeypatch.setattr(engine, "ANSWER", 1)
     with pytest.raises(Problem, match=f"compute={NOBODY}: no Dask scheduler answers there"):
         run(NOBODY)
+
+
+def test_code_is_that_of_every_file_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = declare(tmp_path, "x: Annotated[float, Field(examples=[1])]", "y: float", monkeypatch)
+    found = {other.engine.code()}
+    for name in ("split.py", "formats/onnx.py"):
+        with (tmp_path / "src" / other.name / name).open("a") as file:
+            file.write("\n")
+        other.engine.code.cache_clear()
+        found.add(other.engine.code())
+    assert len(found) == 3
