@@ -86,7 +86,7 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
 
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
-    """Wait until the run has ended, what stays runs, or the service has replaced its predecessors; raises Failed if not."""
+    """Wait until the run has ended, what stays runs, or the service is replaced; raises Failed if not."""
     if request.job == "infer-schedule":
         return
     project, [uuid] = request.settings["POLYAXON_PROJECT"], sent.names
