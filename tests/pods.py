@@ -19,11 +19,12 @@ PATIENCE = 300  # seconds for a command
 
 @dataclass(frozen=True)
 class Pod:
-    """The command of a pod's container, and the variables that its spec gives it."""
+    """The command of a pod's container, the variables that its spec gives it, and the containers before it."""
 
     name: str
     command: list[str]
     environment: dict[str, str]
+    before: tuple["Pod", ...] = ()
 
 
 def pods(project: Path, job: str, *overrides: str, **settings: str) -> list[Pod]:
@@ -32,16 +33,18 @@ def pods(project: Path, job: str, *overrides: str, **settings: str) -> list[Pod]
     assert done.returncode == 0, done.stderr
     sent = [document for document in yaml.safe_load_all(done.stdout) if "template" in document.get("spec", {})]
     (spec,) = [document["spec"] for document in sent]
-    container = spec["template"]["spec"]["containers"][0]
-    return [_pod(f"{project.name}-{job}-{index}", container, index) for index in range(spec.get("completions", 1))]
+    pod = spec["template"]["spec"]
+    names = [(index, f"{project.name}-{job}-{index}") for index in range(spec.get("completions", 1))]
+    before = [tuple(_pod(name, one, index) for one in pod.get("initContainers", [])) for index, name in names]
+    return [_pod(name, pod["containers"][0], index, before[index]) for index, name in names]
 
 
-def _pod(name: str, container: dict[str, Any], index: int) -> Pod:
+def _pod(name: str, container: dict[str, Any], index: int, before: tuple[Pod, ...] = ()) -> Pod:
     known = {"JOB_COMPLETION_INDEX": str(index)}
     for variable in container.get("env", []):
         known[variable["name"]] = _value(name, container, variable)
     words = [*container["command"], *container.get("args", [])]
-    return Pod(name, [_expand(word, known) for word in words], known)
+    return Pod(name, [_expand(word, known) for word in words], known, before)
 
 
 def _value(name: str, container: dict[str, Any], variable: dict[str, Any]) -> str:
@@ -108,8 +111,10 @@ class Machine:
 
     def run(self, job: str, *overrides: str, **settings: str) -> str:
         """Run all pods of a job at once; all must succeed. Gives what they printed."""
-        running = [self.start(pod) for pod in pods(self.project, job, *overrides, **settings)]
-        ended = [process.end() for process in running]
+        found = pods(self.project, job, *overrides, **settings)
+        ended = [self.start(step).end() for pod in found for step in pod.before]
+        if not any(step.status for step in ended):
+            ended += [process.end() for process in [self.start(pod) for pod in found]]
         assert not any(pod.status for pod in ended), "\n".join(pod.said[-4000:] for pod in ended)
         return "".join(pod.said for pod in ended)
 

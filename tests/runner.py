@@ -180,8 +180,8 @@ def recorder(folder: Path, name: str) -> dict[Path, str]:
     return {file: f"/usr/local/bin/{name}:ro", record: f"/record/{name}"}
 
 
-# A cluster that takes what it is given, finishes every job but the one that FAILS names, and has a service at the port
-# that SERVICE_PORT names.
+# A cluster that takes what it is given, finishes every job but the one that FAILS names, which fails in prepare, and
+# has a service at the port that SERVICE_PORT names.
 KUBECTL = r"""#!/bin/sh
 record=${RECORD:-/record/kubectl}
 number=0
@@ -196,14 +196,16 @@ case "$*" in
     else echo deployment.apps/my-ml-project-serve
     fi ;;
   *port-forward*) echo "Forwarding from 127.0.0.1:$SERVICE_PORT -> 8000"; exec sleep 60 ;;
-  *"get pods"*) echo '{"items": []}' ;;
+  *"get pods"*)
+    steps='{"initContainerStatuses": [{"name": "prepare", "state": {"terminated": {"exitCode": 1}}}]}'
+    echo "{\"items\": [${FAILS:+{\"status\": $steps\}}]}" ;;
   *"get job.batch/my-ml-project-${FAILS:-none}-"*)
     echo '{"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}}' ;;
   *"get job"*) echo '{"status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}}' ;;
   *"get deployment"*)
     echo '{"metadata": {"generation": 1}, "spec": {"replicas": 2},
       "status": {"observedGeneration": 1, "updatedReplicas": 2, "readyReplicas": 2, "replicas": 2}}' ;;
-  *logs*prepare*) echo "2 bad row(s), nothing written" ;;
+  *"logs"*"${FAILS:-none}-"*) echo "2 bad row(s), nothing written" ;;
   *logs*) echo "my-ml-project version 7: promoted to champion" ;;
 esac
 """

@@ -14,10 +14,11 @@ from conftest import ROOT, run
 # Where `make tools` puts the orchestrators' clients, whose dependencies are not the suite's.
 TOOLS = Path(os.environ.get("TOOLS", ROOT / ".venv-tools")) / "bin"
 
-VERBS = ("prepare", "train", "train-gpu", "train-fraction", "tune", "infer", "doctor")
+VERBS = ("prepare", "train", "train-gpu", "train-fraction", "pipeline", "tune", "infer", "doctor")
 SERVICES = ("serve", "workspace", "jupyter")
 DASK = ("dask", "dask-workers")
-JOBS = (*VERBS, *SERVICES, *DASK, "infer-schedule")
+SCHEDULES = ("infer-schedule", "pipeline-schedule")
+JOBS = (*VERBS, *SERVICES, *DASK, *SCHEDULES)
 # Of all that a shell, YAML, Kubernetes' $(NAME) or Polyaxon's templates might take for their own.
 NOTE = """it's a "test" of $HOME, $$, ${x} and $(id), {{ y }} and {% z"""
 OVERRIDES = ["model=forest", '+note="{}"'.format(NOTE.replace('"', '\\"')), "+a={b: [1, 2]}"]

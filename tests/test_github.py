@@ -203,10 +203,11 @@ def trained(project: Path, kubectl: dict[str, str]) -> subprocess.CompletedProce
 def test_a_training_is_sent_and_waited_for_once_the_tables_are_made(project: Path, kubectl: dict[str, str]) -> None:
     done = trained(project, kubectl)
     assert done.returncode == 0, done.stdout + done.stderr
-    logins, jobs = zip(*sent(kubectl), strict=True)
-    assert logins == ("a login", "a login")
-    [prepare], [train] = [job["spec"]["template"]["spec"]["containers"] for job in jobs]
-    assert (prepare["name"], prepare["args"]) == ("prepare", [])
+    [(login, job)] = sent(kubectl)
+    assert login == "a login"
+    pod = job["spec"]["template"]["spec"]
+    [prepare], [train] = pod["initContainers"], pod["containers"]
+    assert (prepare["name"], "args" in prepare) == ("prepare", False)
     assert (train["name"], train["args"]) == ("train", ["model=forest", "note=it is"])
     assert prepare["image"] == train["image"]
     assert train["image"].endswith(f"/pipeline:{head(project)[:8]}")
@@ -214,12 +215,10 @@ def test_a_training_is_sent_and_waited_for_once_the_tables_are_made(project: Pat
 
 
 def test_nothing_is_trained_on_tables_that_could_not_be_made(project: Path, kubectl: dict[str, str]) -> None:
-    done = trained(project, {**kubectl, "FAILS": "prepare"})
+    done = trained(project, {**kubectl, "FAILS": "pipeline"})
     assert done.returncode, done.stdout + done.stderr
     assert "2 bad row(s), nothing written" in done.stdout
-    assert "job.batch/my-ml-project-prepare-x7k2p failed: BackoffLimitExceeded" in done.stdout
-    [(_, job)] = sent(kubectl)
-    assert job["spec"]["template"]["spec"]["containers"][0]["name"] == "prepare"
+    assert "job.batch/my-ml-project-pipeline-x7k2p failed in prepare: BackoffLimitExceeded" in done.stdout
 
 
 def test_a_version_is_deployed_and_tried(project: Path, kubectl: dict[str, str], served: Any) -> None:

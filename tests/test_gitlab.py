@@ -160,11 +160,12 @@ def test_a_model_is_delivered(
     assert "promoted to champion" in done.said("train")
     sent = [text for _, text in calls({"RECORD": str(tmp_path / "kubectl")}) if text]
     logins, documents = zip(*[text.split("\n---\n", 1) for text in sent], strict=True)
-    assert logins == (*[LOGINS["*"]] * 3, LOGINS["production"])
-    prepared, job, staging, production = [next(yaml.safe_load_all(text)) for text in documents]
+    assert logins == (*[LOGINS["*"]] * 2, LOGINS["production"])
+    job, staging, production = [next(yaml.safe_load_all(text)) for text in documents]
     sha = made.git("rev-parse", "--short=8", "HEAD")
-    assert container(prepared)["name"] == "prepare"
-    assert container(prepared)["args"] == []
+    [prepared] = job["spec"]["template"]["spec"]["initContainers"]
+    assert prepared["name"] == "prepare"
+    assert "args" not in prepared
     assert container(job)["name"] == "train"
     assert container(job)["args"] == ["model=forest", "note=it is"]
     assert container(job)["image"] == f"{IMAGE}/pipeline:{sha}"
@@ -185,14 +186,12 @@ def test_nothing_is_trained_on_tables_that_could_not_be_made(runner: Callable[..
     made = runner()
     stand_ins(made.engine, made.preview())
     made.volumes |= cluster(tmp_path)
-    made.variables |= {"FAILS": "prepare"}
+    made.variables |= {"FAILS": "pipeline"}
     made.files |= {"CLUSTER_LOGIN": LOGINS}
     done = made.run("train")
     assert done.passed == {"train": False}, done.text
     assert "2 bad row(s), nothing written" in done.said("train")
-    assert "job.batch/my-ml-project-prepare-x7k2p failed: BackoffLimitExceeded" in done.said("train")
-    [sent] = [text for _, text in calls({"RECORD": str(tmp_path / "kubectl")}) if text]
-    assert "my_ml_project.prepare" in sent
+    assert "job.batch/my-ml-project-pipeline-x7k2p failed in prepare: BackoffLimitExceeded" in done.said("train")
 
 
 def container(document: Any) -> Any:
@@ -252,8 +251,8 @@ def test_an_orchestrator_prepares_before_it_trains(
     done = made.run("train")
     assert done.passed == {"train": True}, done.text
     bodies = [json.dumps(call[-1]) for call in handler.received if "my_ml_project." in json.dumps(call[-1])]
-    assert [re.findall(r"my_ml_project\.(\w+)", body) for body in bodies] == [["prepare"], ["train"]]
-    assert ["model=forest" in body for body in bodies] == [False, True]
+    [found] = [re.findall(r"my_ml_project\.(\w+)|(model=forest)", body) for body in bodies]
+    assert sorted(found) == [("", "model=forest"), ("prepare", ""), ("train", "")]
 
 
 TAGGED = {"CI_COMMIT_TAG": "v3", "CI_COMMIT_BRANCH": ""}
@@ -331,11 +330,11 @@ def test_every_job_of_a_pipeline_runs(
         assert {made.git("rev-parse", "--short=8", "HEAD"), "latest"} <= {*json.load(answer)["tags"]}
     if orchestrator == "runai":
         assert [p.rpartition("/")[2] for p, _, _ in handler.received if "workloads" in p] == [
-            "trainings", "trainings", "inferences", "an-id",
+            "workloads", "inferences", "an-id",
         ]  # fmt: skip
     elif orchestrator == "polyaxon":
         posts = [path for verb, path, _ in handler.received if verb == "POST"]
-        assert [path.rpartition("/")[2] for path in posts] == ["runs", "runs", "runs", "stop", "runs", "stop"]
+        assert [path.rpartition("/")[2] for path in posts] == ["runs", "runs", "stop", "runs", "stop"]
     # After an edit of the source the registry's cache has all that was installed.
     with (made.project / "src" / "my_ml_project" / "serve.py").open("a") as source:
         source.write("# an edit\n")

@@ -103,7 +103,7 @@ def test_a_job_asks_for_the_same_everywhere(
     for platform in CHOICES["platform"]:
         asks = dict(judged(orchestrator)[platform, job]["asks"])
         asks.pop("workers", None)
-        command = asks.pop("command")
+        command, before = asks.pop("command"), asks.pop("before")
         role = "serve" if job == "serve" else "workspace" if job in SERVICES else "pipeline"
         gpu = {"train-gpu": 1, "train-fraction": 0.5}.get(job, 0)
         assert asks == {
@@ -120,6 +120,8 @@ def test_a_job_asks_for_the_same_everywhere(
             "limits": ["cpu", "memory"],
             "gpu": gpu,
         }
+        steps = [asks | {"command": ["python", "-m", "my_ml_project.prepare"]}] if job.startswith("pipeline") else []
+        assert before == steps
         if job in ("workspace", "jupyter"):
             assert command[0] == {"workspace": "code-server", "jupyter": "jupyter-lab"}[job]
             continue
@@ -133,7 +135,7 @@ def test_a_job_asks_for_the_same_everywhere(
             words = [f"study.worker={worker}", *words]
         if job == "infer":
             words = [f"worker.index={worker}", "worker.count=1", *words]
-        verb = job.partition("-")[0]
+        verb = job.partition("-")[0].replace("pipeline", "train")
         assert command == ["python", "-m", f"my_ml_project.{verb}", *words]
         assert (project / "src" / "my_ml_project" / f"{verb}.py").exists()
 
@@ -221,7 +223,7 @@ def test_the_tag_or_digest_comes_from_one_place(render: Render, orchestrator: st
     [
         (
             [],
-            "which job? One of: dask dask-workers doctor infer infer-schedule jupyter prepare serve train",
+            "which job? One of: dask dask-workers doctor infer infer-schedule jupyter pipeline pipeline-schedule prepare",
         ),
         (["trian"], "trian is not one of: dask"),
         (["serve", "port=9000"], "serve takes no arguments; change jobs/serve.yaml instead"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Render, run
-from specs import DASK, JOBS, SENT, SERVICES, TOOLS, stand_in
+from specs import DASK, JOBS, SCHEDULES, SENT, SERVICES, TOOLS, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -117,7 +117,7 @@ def test_every_job_is_taken(submit: Submit, api: Any, job: str) -> None:
     done = submit(job)
     assert done.returncode == 0, done.stderr
     last = {
-        **dict.fromkeys(("infer-schedule", "tune", "infer", "dask-workers"), "runs"),
+        **dict.fromkeys((*SCHEDULES, "tune", "infer", "dask-workers"), "runs"),
         **dict.fromkeys(SERVICES, "open"),
     }
     assert f"\n{last.get(job, 'stop')} " in done.stdout

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 from conftest import Render, run
-from specs import DASK, JOBS, SENT, TOOLS, VERBS, calls, dry_run, stand_in
+from specs import DASK, JOBS, SCHEDULES, SENT, TOOLS, VERBS, calls, dry_run, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
 
@@ -42,7 +42,8 @@ class Console(BaseHTTPRequestHandler):
             name = (body.get("metadata") or body)["name"]
             number = len(self.received) - 2  # the first was for the token
             suffix = "-x7k2p" + (f"-{number}" if number else "")
-            self.answer(202, {"name": name + suffix if body.get("useGivenNameAsPrefix") else name})
+            prefix = (body.get("metadata") or body).get("useGivenNameAsPrefix")
+            self.answer(202, {"name": name + suffix if prefix else name})
         else:
             self.answer(self.status, {"code": self.status, "message": self.message})
 
@@ -146,10 +147,10 @@ def test_a_job_is_posted_with_ids_in_place_of_names(
 
 PATHS = {
     **dict.fromkeys((*VERBS, *DASK), "/api/v1/workloads/trainings"),
+    **dict.fromkeys(("pipeline", *SCHEDULES), "/api/v2/workloads"),
     "workspace": "/api/v1/workloads/workspaces",
     "jupyter": "/api/v1/workloads/workspaces",
     "serve": "/api/v1/workloads/inferences",
-    "infer-schedule": "/api/v2/workloads",
 }
 
 
@@ -163,10 +164,10 @@ def test_each_kind_has_its_address(
     assert done.returncode == 0, done.stderr
     assert handler.received[-1][0] == path
     assert done.stdout.startswith("sent   my-ml-project-")
-    if job == "infer-schedule":
+    if path == "/api/v2/workloads":
         body = handler.received[-1][2]
         assert (body["metadata"]["projectId"], body["metadata"]["clusterId"]) == ("4500001", CLUSTER)
-        template = body["manifest"]["spec"]["jobTemplate"]["spec"]["template"]
+        template = body["manifest"]["spec"].get("jobTemplate", body["manifest"])["spec"]["template"]
         assert template["metadata"]["labels"]["runai/queue"] == "team-a"
 
 
@@ -178,6 +179,23 @@ def test_waiting_ends_with_the_workload(project: Path, console: tuple[type[Conso
     assert done.stdout.splitlines()[-4:] == [
         "state  Pending", "state  Running", "state  Completed", "done   my-ml-project-train-x7k2p",
     ]  # fmt: skip
+
+
+def test_a_pipeline_is_a_job_of_two_steps(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+    handler, environment = console
+    handler.phases[:] = ["Running", "Failed"]
+    done = submit(project, "pipeline", *SENT, "--wait", **environment, PAUSE="0")
+    name = "my-ml-project-pipeline-x7k2p"
+    [body] = [body for path, _, body in handler.received if path == "/api/v2/workloads"]
+    assert body["metadata"]["useGivenNameAsPrefix"] is True
+    pod = body["manifest"]["spec"]["template"]["spec"]
+    assert [step["command"][2] for step in (*pod["initContainers"], *pod["containers"])] == [
+        "my_ml_project.prepare", "my_ml_project.train",
+    ]  # fmt: skip
+    assert pod["containers"][0]["args"] == [word.replace("$", "$$") for word in SENT]
+    assert f"stop   kubectl --namespace=runai-team-a delete job/{name}\n" in done.stdout
+    logs = f"kubectl --namespace=runai-team-a logs job/{name} --all-containers"
+    assert done.stderr == f"jobs/submit.sh: {name} failed: Failed: the node went away; `{logs}` shows its last lines\n"
 
 
 def test_waiting_waits_for_all_workers(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:

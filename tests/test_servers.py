@@ -38,8 +38,7 @@ def journey(request: pytest.FixtureRequest, site: Callable[[str], Site], tmp_pat
     there = site(request.param)
     machine = Machine(there.project, tmp_path_factory.mktemp(request.param), there.environment)
     said = {
-        "prepare": machine.run("prepare"),
-        "train": machine.run("train", *SMALL),
+        "pipeline": machine.run("pipeline", *SMALL),
         "tune": machine.run("tune", *SMALL, f"study.trials={TRIALS}", TUNE_WORKERS=str(WORKERS)),
         "infer": machine.run("infer", INFER_WORKERS=str(SHARDS)),
     }
@@ -58,8 +57,8 @@ def journey(request: pytest.FixtureRequest, site: Callable[[str], Site], tmp_pat
 
 def test_the_pipeline_runs_from_the_bucket_to_the_service(journey: Journey) -> None:
     store, said = journey.site.store, journey.said
-    assert f"{store.scheme}://{BUCKET}/penguins/prepared/" in said["prepare"]
-    assert "promoted to champion" in said["train"]
+    prepared = f"{store.scheme}://{BUCKET}/penguins/prepared/"
+    assert -1 < said["pipeline"].find(prepared) < said["pipeline"].find("promoted to champion")
     assert f"study.trials={TRIALS}" in said["tune"]
     part = r"penguins/predictions/\w+\.csv/\d+/part-\d+\.parquet"
     parts = [name for name in store.names(BUCKET) if re.fullmatch(part, name)]

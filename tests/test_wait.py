@@ -104,6 +104,23 @@ def test_waiting_fails_with_the_job(render: Render, tmp_path: Path) -> None:
     assert "its last lines" in done.stdout
 
 
+def test_the_step_of_a_pipeline_that_failed_is_named(render: Render, tmp_path: Path) -> None:
+    failed = job(failed=2, conditions=condition("Failed", "BackoffLimitExceeded", "Job has reached its limit"))
+    steps = {
+        "initContainerStatuses": [{"name": "prepare", "state": {"terminated": {"exitCode": 1}}}],
+        "containerStatuses": [{"name": "train", "state": {"waiting": {"reason": "PodInitializing"}}}],
+    }
+    name = NAME.replace("train", "pipeline")
+    environment = cluster(tmp_path, name, job(active=1), failed, pods=[{"status": steps}])
+    done = submit(render(orchestrator="none"), "pipeline", "--wait", **environment)
+    assert done.returncode == 1
+    assert done.stderr == f"jobs/submit.sh: {name} failed in prepare: BackoffLimitExceeded: Job has reached its limit\n"
+    assert "--container=prepare    # then --container=train\n" in done.stdout
+    asked = [call for call in (tmp_path / "calls").read_text().splitlines() if call.startswith("logs")]
+    assert len(asked) == 1
+    assert "--all-containers --ignore-errors" in asked[0]
+
+
 @pytest.mark.parametrize(
     ("reason", "advice"),
     [

@@ -30,6 +30,11 @@ BROKEN = [
     ("serve", "port: http", "port: web"),
     ("infer-schedule", "schedule: 0 2 * * *", "schedule: daily"),
     ("infer-schedule", "concurrencyPolicy: Forbid", "concurrencyPolicy: Skip"),
+    # two steps
+    ("pipeline", "initContainers:", "initContainer:"),
+    ("pipeline", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+    ("pipeline", "mountPath: /data", "mountPath: data"),
+    ("pipeline-schedule", "schedule: 0 4 * * 1", "schedule: 0 4 * *"),
     # what belongs together
     ("serve", "matchLabels:", "matchLabels:\n      tier: none"),
     ("serve", "targetPort: http", "targetPort: https"),

@@ -60,6 +60,11 @@ BROKEN = [
     ("infer-schedule", "0 2 * * *", "0 26 * * *"),
     ("infer-schedule", "0 2 * * *", "0 2 * *"),
     ("infer-schedule", "0 2 * * *", "at two"),
+    # Two steps
+    ("pipeline", "  init:", "  inits:"),
+    ("pipeline", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+    ("pipeline", "        - name: JOB", "        - name: OMP_NUM_THREADS"),
+    ("pipeline-schedule", "0 4 * * 1", "0 4 * * 8"),
     # Dask, which runs what it is sent
     ("dask", "127.0.0.1:8787", "0.0.0.0:8787"),
     ("dask", "    - --idle-timeout=1h\n", ""),

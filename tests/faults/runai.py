@@ -51,6 +51,12 @@ BROKEN = [
     ("train", "- name: OMP_NUM_THREADS", "- name: MLFLOW_TRACKING_TOKEN"),
     ("workspace", "authorizationType: authenticatedUsers", "authorizationType: public"),
     ("serve", "authorizationType: authenticatedUsers", "authorizationType: public"),
+    # a Job of two steps
+    ("pipeline", "initContainers:", "initContainer:"),
+    ("pipeline", "schedulerName: runai-scheduler", "schedulerName: default-scheduler"),
+    ("pipeline", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+    ("pipeline", "useGivenNameAsPrefix: true", "givenNameAsPrefix: true"),
+    ("pipeline-schedule", "schedule: 0 4 * * 1", "schedule: weekly"),
     # Dask, which runs what it is sent
     ("dask", "127.0.0.1:8787", "0.0.0.0:8787"),
     ("dask", " --idle-timeout=1h", ""),

@@ -287,8 +287,12 @@ def rule_faults(document: Tree) -> Iterator[str]:
 
 
 def asks(pod: Tree, annotations: Tree | None = None) -> Tree:
-    """Say what a pod's first container asks for, as a job of any orchestrator does."""
-    container = pod["containers"][0]
+    """Say what a pod's first container asks for, as a job of any orchestrator does, and what runs before it."""
+    before = [_asks(pod, container, annotations) for container in pod.get("initContainers") or []]
+    return _asks(pod, pod["containers"][0], annotations) | {"before": before}
+
+
+def _asks(pod: Tree, container: Tree, annotations: Tree | None) -> Tree:
     user = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}

@@ -65,7 +65,7 @@ def judge(text: str) -> tuple[list[Fault], Tree]:
     if faults:
         return faults, {}
     pod = template(made[0])
-    return [], asks(pod["spec"], pod["metadata"]["annotations"])
+    return [], asks(own(pod["spec"]), pod["metadata"]["annotations"])
 
 
 def read(text: str) -> Tree:
@@ -154,6 +154,12 @@ def template(resource: Tree) -> Tree:
     return pod
 
 
+def own(pod: Tree) -> Tree:
+    """Give a pod without Polyaxon's own containers, which are as its administrators have set them up."""
+    first = [one for one in pod.get("initContainers") or [] if not one["name"].startswith("polyaxon-")]
+    return pod | {"containers": pod["containers"][:1], "initContainers": first}
+
+
 def resource_faults(resource: Tree, written: int) -> list[Fault]:
     pod = template(resource)
     metadata, spec = pod["metadata"], pod["spec"]
@@ -169,8 +175,7 @@ def resource_faults(resource: Tree, written: int) -> list[Fault]:
     faults += layer("server", pod_faults(spec))
     faults += layer("server", kind_faults(resource, spec))
     faults += layer("kai", kai_faults(spec, metadata["labels"], metadata["annotations"]))
-    # Polyaxon's own containers are as its administrators have set them up.
-    return faults + layer("policy", policy(spec | {"containers": [main], "initContainers": []}))
+    return faults + layer("policy", policy(own(spec)))
 
 
 def kind_faults(resource: Tree, pod: Tree) -> Iterator[str]:

@@ -39,7 +39,7 @@ def manifest_faults(body: Tree) -> list[Fault]:
         return faults
     template = pods.template(manifest) or {}
     faults = [*layer("server", pods.server(manifest)), *layer("policy", pods.policy(template["spec"]))]
-    if len(str(manifest["spec"]["schedule"]).split()) != 5:
+    if manifest["kind"] == "CronJob" and len(str(manifest["spec"]["schedule"]).split()) != 5:
         faults += layer("server", ["schedule: five fields are needed"])
     if (
         template["spec"].get("schedulerName") != "runai-scheduler"
@@ -161,6 +161,7 @@ def asks(body: Tree) -> Tree:
     security, storage, compute = spec["security"], spec["storage"], spec["compute"]
     words = shlex.split(f"{spec['command']} {spec.get('args', '')}")
     return {
+        "before": [],
         "image": spec["image"],
         "command": [word.replace("$$", "$") for word in words],
         "pull": [secret["name"] for secret in spec["imagePullSecrets"]],

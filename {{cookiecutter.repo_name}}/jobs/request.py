@@ -14,7 +14,8 @@ import yaml
 JOBS = Path(__file__).parent
 NAMES = sorted(file.stem for file in JOBS.glob("*.yaml") if file.stem not in ("cluster", "kustomization"))
 # Changed in their files, not on the command line.
-FIXED = ("dask", "dask-workers", "infer-schedule", "jupyter", "serve", "workspace")
+SCHEDULES = ("infer-schedule", "pipeline-schedule")
+FIXED = ("dask", "dask-workers", "jupyter", "serve", "workspace", *SCHEDULES)
 NAME = "{{ cookiecutter.repo_name }}"
 HOLDER = f"{NAME}-env"  # the secret with the jobs' environment variables
 

@@ -17,7 +17,7 @@ ENVIRONMENTS = JOBS.parent / "environments"
 WATCH = {
     "Job": """\
 watch  {kubectl} get pods --watch --selector=batch.kubernetes.io/job-name={short}
-logs   {kubectl} logs --follow --prefix --tail=-1 --max-log-requests=99 --selector=batch.kubernetes.io/job-name={short}
+logs   {kubectl} logs --follow --prefix --tail=-1 --max-log-requests=99 --selector=batch.kubernetes.io/job-name={short}{step}
 stop   {kubectl} delete {name}""",
     "CronJob": """\
 watch  {kubectl} get jobs --watch --selector={selector}
@@ -52,8 +52,7 @@ def compose(request: Request) -> list[dict[str, Any]]:
     if not documents:
         raise Refused(f"jobs/kustomization.yaml lists no file with the label {COMPONENT}: {request.job}")
     for document in documents:
-        template = document["spec"].get("jobTemplate", document)["spec"].get("template")
-        for container in template["spec"]["containers"] if template else []:
+        for container in _steps(document):
             container["image"] = request.image(container["image"])
             container.setdefault("env", []).extend(request.model())
         if document["kind"] == "Job":
@@ -85,6 +84,7 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
         selector=f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}",
         port={"dask": 8787, "workspace": 8080, "jupyter": 8888}.get(request.job),
         page={"dask": "/info/main/workers.html"}.get(request.job, ""),
+        step=" --container=prepare    # then --container=train" if request.job == "pipeline" else "",
     )
     return Sent(names[:1], f"sent   {names[0]}\n{lines}")
 
@@ -106,7 +106,8 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
         try:
             follow(lambda: _job(request, sent.names[0], selector), say)
         finally:
-            logs = ("logs", "--prefix", "--tail=20", "--max-log-requests=99", f"--selector={selector}")
+            steps = ("--all-containers", "--ignore-errors")  # a step after one that failed has no log
+            logs = ("logs", "--prefix", "--tail=20", "--max-log-requests=99", *steps, f"--selector={selector}")
             with suppress(Refused):  # there is no pod yet
                 say("its last lines\n" + kubectl(*logs, namespace=request.settings["NAMESPACE"]).rstrip())
     elif kind != "cronjob.batch":
@@ -134,7 +135,8 @@ def _job(request: Request, name: str, selector: str) -> tuple[str, bool]:
     status = _get(request, name).get("status", {})
     for condition in status.get("conditions", []):
         if condition["type"] == "Failed" and condition["status"] == "True":
-            raise Failed(f"{name} failed: {condition.get('reason')}: {condition.get('message')}")
+            step = _failed_step(request, selector)
+            raise Failed(f"{name} failed{step}: {condition.get('reason')}: {condition.get('message')}")
         if condition["type"] == "Complete" and condition["status"] == "True":
             return f"{status.get('succeeded', 0)} succeeded", True
     _require_unstuck(request, name, selector)
@@ -142,6 +144,17 @@ def _job(request: Request, name: str, selector: str) -> tuple[str, bool]:
         return f"{request.workers()} ready", True
     counts = [f"{status[key]} {key}" for key in ("active", "succeeded", "failed") if status.get(key)]
     return ", ".join(counts) or "pending", False
+
+
+def _failed_step(request: Request, selector: str) -> str:
+    """Name the step of a pipeline that failed; empty if it is known no more, or the job has one step."""
+    if request.job != "pipeline":
+        return ""
+    with suppress(Refused):
+        for container in _containers(request, selector):
+            if container.get("state", {}).get("terminated", {}).get("exitCode"):
+                return f" in {container['name']}"
+    return ""
 
 
 def _rollout(request: Request, name: str) -> tuple[str, bool]:
@@ -182,7 +195,9 @@ def _containers(request: Request, selector: str) -> Iterator[dict[str, Any]]:
     """Look at the states of all containers of a job's pods."""
     words = ("get", "pods", f"--selector={selector}", "--output=json")
     for pod in json.loads(kubectl(*words, namespace=request.settings["NAMESPACE"]))["items"]:
-        yield from pod.get("status", {}).get("containerStatuses", [])
+        status = pod.get("status", {})
+        yield from status.get("initContainerStatuses", [])
+        yield from status.get("containerStatuses", [])
 
 
 def _get(request: Request, name: str) -> dict[str, Any]:
@@ -196,6 +211,12 @@ def _environment(request: Request) -> list[dict[str, Any]]:
     if chosen not in known:
         raise Refused(f"ENVIRONMENT={chosen}: one of {', '.join(known)} is needed")
     return list(yaml.safe_load_all(kubectl("kustomize", str(ENVIRONMENTS / chosen))))
+
+
+def _steps(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the containers of a workload in the order in which they run; none of what runs nothing."""
+    pod = document["spec"].get("jobTemplate", document)["spec"].get("template", {}).get("spec", {})
+    return [*pod.get("initContainers", []), *pod.get("containers", [])]
 
 
 def _component(document: dict[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from request import FIXED, JOBS, Failed, Refused, Request, Sent, follow, require_secret
+from request import FIXED, JOBS, SCHEDULES, Failed, Refused, Request, Sent, follow, require_secret
 
 PRESET = JOBS / "presets" / "pod.yaml"
 # The command line, of the same version and environment as this script's client.
@@ -30,8 +30,10 @@ ANSWERS = {
 def compose(request: Request) -> list[dict[str, Any]]:
     """Complete the job's file; the preset that Polyaxon lays over it comes second."""
     [job] = request.documents()
-    container = job.get("component", job)["run"]["container"]
-    container["image"] = request.image(container["image"])
+    run = job.get("component", job)["run"]
+    container = run["container"]
+    for step in (*(first["container"] for first in run.get("init", [])), container):
+        step["image"] = request.image(step["image"])
     container["args"] += [_literal(word) for word in request.overrides]
     if model := request.model():
         container["env"] = [*container.get("env", []), *model]
@@ -87,7 +89,7 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
     """Wait until the run has ended, what stays runs, or the service is replaced; raises Failed if not."""
-    if request.job == "infer-schedule":
+    if request.job in SCHEDULES:
         return
     project, [uuid] = request.settings["POLYAXON_PROJECT"], sent.names
     good = "running" if request.job in FIXED else "succeeded"

@@ -11,7 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from request import FIXED, HOLDER, JOBS, NAME, Failed, Refused, Request, Sent, follow, require_secret, variables
+from request import (
+    FIXED,
+    HOLDER,
+    JOBS,
+    NAME,
+    SCHEDULES,
+    Failed,
+    Refused,
+    Request,
+    Sent,
+    follow,
+    require_secret,
+    variables,
+)
 
 KINDS = {"serve": "inference", "workspace": "workspace", "jupyter": "workspace"}  # all others are trainings
 NEEDED = ("RUNAI_URL", "RUNAI_PROJECT", "RUNAI_CLUSTER", "RUNAI_CLIENT_ID", "RUNAI_CLIENT_SECRET")
@@ -32,6 +45,12 @@ sent   {name}
 watch  runai {kind} describe {name} --project {project}
 logs   runai {kind} logs {name} --project {project} --follow
 stop   runai {kind} delete {name} --project {project}"""
+# Of manifests, which Run:ai hands on to Kubernetes
+STEPS = """\
+sent   {name}
+watch  kubectl --namespace={namespace} get pods --watch --selector=batch.kubernetes.io/job-name={name}
+logs   kubectl --namespace={namespace} logs --follow job/{name} --container=prepare    # then --container=train
+stop   kubectl --namespace={namespace} delete job/{name}"""
 SCHEDULED = """\
 sent   {name}
 watch  kubectl --namespace={namespace} get jobs --watch
@@ -43,8 +62,8 @@ def compose(request: Request) -> list[dict[str, Any]]:
 
     The body holds the names of project and cluster; Run:ai needs their ids, which are looked up when it is sent.
     """
-    if request.job == "infer-schedule":
-        return [_scheduled(request)]
+    if request.job == "pipeline" or request.job in SCHEDULES:
+        return [_manifest(request)]
     workers = request.workers()
     return [_complete(request, _words(request.job, worker, workers)) for worker in range(workers)]
 
@@ -70,13 +89,16 @@ def _complete(request: Request, words: list[str]) -> dict[str, Any]:
     return {**body, **_place(request)}
 
 
-def _scheduled(request: Request) -> dict[str, Any]:
+def _manifest(request: Request) -> dict[str, Any]:
+    """Complete what Run:ai hands on to Kubernetes: a schedule, or a Job, which gets a name of its own at each run."""
     [manifest] = request.documents()
-    template = manifest["spec"]["jobTemplate"]["spec"]["template"]
+    template = manifest["spec"].get("jobTemplate", manifest)["spec"]["template"]
     template["metadata"]["labels"]["runai/queue"] = request.settings["RUNAI_PROJECT"]
-    [container] = template["spec"]["containers"]
-    container["image"] = request.image(container["image"])
-    return {"metadata": {"name": manifest["metadata"]["name"], **_place(request)}, "manifest": manifest}
+    for step in (*template["spec"].get("initContainers", []), *template["spec"]["containers"]):
+        step["image"] = request.image(step["image"])
+    template["spec"]["containers"][0]["args"] += [word.replace("$", "$$") for word in request.overrides]
+    own = {} if request.job in SCHEDULES else {"useGivenNameAsPrefix": True}
+    return {"metadata": {"name": manifest["metadata"]["name"], **own, **_place(request)}, "manifest": manifest}
 
 
 def _place(request: Request) -> dict[str, str]:
@@ -105,7 +127,8 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
             if "manifest" in body:
                 answer = client.call_api("POST", "/api/v2/workloads", body=body | {"metadata": body["metadata"] | ids})
                 name = answer.data.get("name") or body["metadata"]["name"]
-                lines.append(SCHEDULED.format(name=name, namespace=namespace))
+                told = SCHEDULED if request.job in SCHEDULES else STEPS
+                lines.append(told.format(name=name, namespace=namespace))
             else:
                 answer = _put(client, kind, body | ids)
                 name = answer["name"]
@@ -142,7 +165,7 @@ def _find(client: Any, project: str, name: str) -> Any:
 
 def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
     """Wait until all workloads have ended, or what stays runs; raises Failed if one went wrong."""
-    if request.job == "infer-schedule":
+    if request.job in SCHEDULES:
         return
     chosen = _chosen(request)
     kind = KINDS.get(request.job, "training")
@@ -157,6 +180,8 @@ def wait(request: Request, sent: Sent, say: Callable[[str], None]) -> None:
             if phase != good and phase in ENDED:
                 reason = (found[name] or {}).get("phaseMessage") or "it gives no reason"
                 command = f"runai {kind} logs {name} --project {chosen['RUNAI_PROJECT']}"
+                if request.job == "pipeline":
+                    command = f"kubectl --namespace={_namespace(chosen)} logs job/{name} --all-containers"
                 raise Failed(f"{name} failed: {phase}: {reason}; `{command}` shows its last lines")
         return ", ".join(phases.values()), all(phase == good for phase in phases.values())
 
