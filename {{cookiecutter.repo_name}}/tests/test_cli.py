@@ -57,6 +57,8 @@ def test_a_setting_that_does_not_exist_is_refused_before_a_large_library_is_impo
         ("train model", "train: model is not of the form key=value (missing EQUAL at '<EOF>'): a value with =, commas"),
         ("train data.raw=a=b", "train: data.raw=a=b is not of the form key=value (mismatched input '=' expecting"),
         ("train data.raw=a,b", "train: Ambiguous value for argument 'data.raw=a,b' 1. To use it as a list"),
+        ("train gate=3", "train: gate=3: it is not one setting, but several: gate.champion, gate.min_gain, "),
+        ("prepare data.split=3", "prepare: data.split=3: it is not one setting, but several: data.split.train, "),
         ("doctor seeed=1", "doctor: there is no setting seeed: the command has seed, "),
     ],
 )
@@ -143,6 +145,22 @@ def test_a_command_that_is_stopped_ends_so_whatever_a_library_makes_of_it(librar
     call = [sys.executable, "-c", STOPPED.format(PACKAGE, library)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_whoever_reads_no_further_ends_the_command_without_a_word() -> None:
+    code = f"from {PACKAGE} import errors\nwith errors.told('train'):\n    print('verdict')"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout
+        assert command.stderr
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait()) == (b"", 141)
+
+
+@pytest.mark.parametrize("login", ["me", "me:secret", "me:sec/ret", "me:se:cret", ":secret"])
+def test_no_login_stays_in_a_text(login: str) -> None:
+    text = f"no answer from postgresql://{login}@db.example.com:5432/rows, nor from http://127.0.0.1:5000/a"
+    assert errors.redacted(text) == text.replace(f"{login}@", "")
 
 
 def write_with_arrow(file: str) -> None:

@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from . import CONF, servers, storage
-from .errors import told
+from .errors import Problem, told
 
 AGAIN = 10  # seconds, of the 30 that a pod has
 RAISE = "HYDRA_FULL_ERROR"  # the environment variable by which Hydra raises what it otherwise prints, in several lines
@@ -33,6 +34,9 @@ def start(name: str) -> NoReturn:
         if whole is None:
             os.environ.pop(RAISE, None)
         with _stoppable(), told(name):
+            _require_groups(OmegaConf.load(CONF / f"{name}.yaml"), config)
+            if "data" in config:
+                _require_groups(OmegaConf.load(CONF / "data" / f"{_chosen('data')}.yaml"), config.data, "data.")
             _look(config)
             import_module(f".{name}", __package__).main(config)
 
@@ -72,6 +76,19 @@ def _unknown(name: str, known: list[str]) -> str:
     settings = ", ".join(key for key in known if key != "hydra") or "none below it"
     more = f"; +{name}=… adds a parameter" if group == "model.params" or group.startswith("inputs.") else ""
     return f"there is no setting {name}: {group or 'the command'} has {settings}{more}"
+
+
+def _require_groups(written: DictConfig | ListConfig, given: DictConfig, place: str = "") -> None:
+    """Refuse one value where a file of conf/ has several settings; raises Problem."""
+    assert isinstance(written, DictConfig)
+    for key, value in ((str(name), value) for name, value in written.items()):
+        if isinstance(value, DictConfig) and not isinstance(given[key], DictConfig):
+            inside = ", ".join(f"{place}{key}.{setting}" for setting in map(str, value))
+            raise Problem(f"{place}{key}={given[key]}: it is not one setting, but several: {inside}")
+
+
+def _chosen(group: str) -> str:
+    return str(HydraConfig.get().runtime.choices[group])
 
 
 def _look(config: DictConfig) -> None:

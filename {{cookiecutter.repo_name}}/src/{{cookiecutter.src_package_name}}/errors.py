@@ -1,6 +1,7 @@
 """The errors a command reports in one line: our own, and those of the storage and MLflow clients."""
 
 import errno
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -61,8 +62,11 @@ class Problem(Exception):
 
 
 def redacted(text: str) -> str:
-    """Remove logins from addresses, such as a database's: whoever reads the text may not see them."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    """Remove logins from addresses, such as a database's: whoever reads the text may not see them.
+
+    As SQLAlchemy reads an address, a password may hold what ends an address elsewhere.
+    """
+    return re.sub(r"(?<=://)[^:/@\s]*(:[^@\s]*)?@", "", text)
 
 
 # What a team writes in Python. A mistake in one of these is told by its file and line.
@@ -99,8 +103,12 @@ def told(command: str) -> Iterator[None]:
     """End a command with a line for what the person at the keyboard can correct; other errors keep their traceback."""
     try:
         yield
+        sys.stdout.flush()
     except Problem as problem:
         sys.exit(f"{command}: {problem}")
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)  # as a command that the signal for this ends
     except Exception as error:
         if is_failure(error):
             sys.exit(f"{command}: {explain(error)}")

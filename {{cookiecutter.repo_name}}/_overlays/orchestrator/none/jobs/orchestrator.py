@@ -16,8 +16,8 @@ ENVIRONMENTS = JOBS.parent / "environments"
 
 WATCH = {
     "Job": """\
-watch  {kubectl} get pods --watch --selector=batch.kubernetes.io/job-name={short}
-logs   {kubectl} logs --follow --prefix --tail=-1 --max-log-requests=99 --selector=batch.kubernetes.io/job-name={short}{step}
+watch  {kubectl} get pods --watch --selector={selector}
+logs   {kubectl} logs --follow --prefix --tail=-1 --max-log-requests=99 --selector={selector}{step}
 stop   {kubectl} delete {name}""",
     "CronJob": """\
 watch  {kubectl} get jobs --watch --selector={selector}
@@ -76,12 +76,14 @@ def send(request: Request, documents: list[dict[str, Any]]) -> Sent:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         documents[0]["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": now}
     names = _hand(request, documents)
+    short = names[0].partition("/")[2]
+    pods = f"batch.kubernetes.io/job-name={short}" if kind == "Job" else _selector(request)
     lines = WATCH[kind].format(
         kubectl=_kubectl(request),
         name=names[0],  # such as job.batch/penguins-train-x7k2p
-        short=names[0].partition("/")[2],
+        short=short,
         all=" ".join(names),
-        selector=f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}",
+        selector=pods,
         port={"dask": 8787, "workspace": 8080, "jupyter": 8888}.get(request.job),
         page={"dask": "/info/main/workers.html"}.get(request.job, ""),
         step=" --container=prepare    # then --container=train" if request.job == "pipeline" else "",
@@ -160,7 +162,7 @@ def _failed_step(request: Request, selector: str) -> str:
 def _rollout(request: Request, name: str) -> tuple[str, bool]:
     found = _get(request, name)
     wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
-    selector = f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}"
+    selector = _selector(request)
     for condition in status.get("conditions", []):
         if condition.get("reason") == "ProgressDeadlineExceeded":
             why = _last_words(request, selector) or "Its pods' logs say why."
@@ -247,6 +249,11 @@ def _require_cluster(request: Request) -> None:
             raise Refused(f"the namespace lacks what jobs need: run `{apply}` ({refused})") from None
         if "Forbidden" not in str(refused):
             raise
+
+
+def _selector(request: Request) -> str:
+    """Select all pods of a job, whichever run they are of."""
+    return f"app.kubernetes.io/name={NAME},{COMPONENT}={request.job}"
 
 
 def _kubectl(request: Request) -> str:
