@@ -9,14 +9,15 @@ thread, and take turns. Figures are medians, with the least and the greatest; im
 """
 
 import hashlib
-import itertools
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -239,38 +240,40 @@ def uneven(raw: Path, folder: Path) -> None:
 
 
 def efficiencies(folder: Path, millions: float) -> None:
-    """Print how well two processes use two cores: the time of one, over twice that of two, best of a few turns.
+    """Print how well two processes use two cores: the time of one, over twice that of two; the best of a few turns.
 
-    With start, and without: less the time for a quarter of the rows, after which each process has started.
+    Beside it, what the machine leaves to two processes that know nothing of each other: each does all of the work.
     """
-    places = {"a quarter": folder / "quarter.csv", "one file": folder / "rows.csv", "eight files": folder / "eight"}
+    other = Path(shutil.copytree(folder, folder.parent / "other"))
+    places = {"one file": folder / "rows.csv", "eight files": folder / "eight"}
     longer(folder / "data/raw/penguins.csv", places["one file"], round(millions * 1_000_000))
-    longer(folder / "data/raw/penguins.csv", places["a quarter"], round(millions * 250_000))
     uneven(places["one file"], places["eight files"])
     for command, words in {
         "infer": ["data.inbox={}"],
         "prepare": ["data.raw={}", "data.prepared=prepared-big", "review=false"],
     }.items():
-        best: dict[tuple[str, int], tuple[float, float]] = {}
-        for _ in range(TURNS):
-            for place, compute in itertools.product(places, (1, 2)):
-                clear(folder)
-                said = [word.format(places[place]) for word in words]
-                call = [sys.executable, "-m", f"my_ml_project.{command}", *said, f"compute={compute}"]
-                start = time.monotonic()
-                seconds, _ = measured(call, folder)
-                taken = (time.monotonic() - start, seconds)
-                known = best.get((place, compute), taken)
-                best[place, compute] = (min(known[0], taken[0]), min(known[1], taken[1]))
-        for place in ("one file", "eight files"):
-            for number, unit in enumerate(("seconds", "CPU-s")):
-                one, two = (best[place, compute][number] for compute in (1, 2))
-                free = [best["a quarter", compute][number] for compute in (1, 2)]
-                over = 2 if unit == "seconds" else 1
-                print(
-                    f"{command}, {place}: {one:.1f} {unit} by one, {two:.1f} by two: {one / two / over:.2f}, "
-                    f"start aside {(one - free[0]) / (two - free[1]) / over:.2f}"
-                )
+        for name, place in places.items():
+            call = [sys.executable, "-m", f"my_ml_project.{command}", *(word.format(place) for word in words)]
+            ways = {"one": ([folder], 1), "two": ([folder], 2), "apart": ([folder, other], 1)}
+            best = dict.fromkeys(ways, float("inf"))
+            for _ in range(TURNS):
+                for way, (folders, compute) in ways.items():
+                    best[way] = min(best[way], together([*call, f"compute={compute}"], folders))
+            print(
+                f"{command}, {name}: {best['one']:.1f} s by one process, {best['two']:.1f} s by two: efficiency "
+                f"{best['one'] / best['two'] / 2:.2f}; of two apart: {best['one'] / best['apart']:.2f}",
+                flush=True,
+            )
+
+
+def together(command: list[str], folders: list[Path]) -> float:
+    """Run a command in several folders at once; gives the seconds until all have ended."""
+    for folder in folders:
+        clear(folder)
+    start = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda folder: measured(command, folder), folders))
+    return time.monotonic() - start
 
 
 def project(folder: Path) -> Path:

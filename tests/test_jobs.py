@@ -223,7 +223,7 @@ def test_the_tag_or_digest_comes_from_one_place(render: Render, orchestrator: st
     [
         (
             [],
-            "which job? One of: dask dask-workers doctor infer infer-schedule jupyter pipeline pipeline-schedule prepare",
+            "which job? One of: dask dask-workers doctor infer infer-schedule jupyter pipeline",
         ),
         (["trian"], "trian is not one of: dask"),
         (["serve", "port=9000"], "serve takes no arguments; change jobs/serve.yaml instead"),
