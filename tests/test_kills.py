@@ -94,6 +94,7 @@ def infer(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Command:
     return Command(project, command, output, whole, done.returncode)
 
 
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize(("compute", "times"), KILLS)
 def test_infer_that_is_killed_leaves_whole_files_and_goes_on_to_the_same_end(
     compute: int, times: int, infer: Command, record_property: Callable[[str, str], None]
@@ -121,6 +122,7 @@ def test_infer_that_is_killed_leaves_whole_files_and_goes_on_to_the_same_end(
     record_property("told", f"infer compute={compute}: killed {killed} times, and then as if it had not been")
 
 
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("times", LOSSES)
 def test_infer_loses_workers_and_nothing_else(times: int, infer: Command) -> None:
     moments = random.Random(times)

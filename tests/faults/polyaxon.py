@@ -63,7 +63,7 @@ BROKEN = [
     # Two steps
     ("pipeline", "  init:", "  inits:"),
     ("pipeline", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
-    ("pipeline", "        - name: JOB", "        - name: OMP_NUM_THREADS"),
+    ("pipeline", "- name: JOB", "- name: OMP_NUM_THREADS"),
     ("pipeline-schedule", "0 4 * * 1", "0 4 * * 8"),
     # Dask, which runs what it is sent
     ("dask", "127.0.0.1:8787", "0.0.0.0:8787"),

@@ -54,8 +54,10 @@ def judge(text: str) -> tuple[list[Fault], Tree]:
     except Exception as error:  # Polyaxon raises many kinds, and tells the reason in the cause
         return [("reader", f"{type(error).__name__}: {error.__cause__ or error}")], {}
     faults = layer("operation", operation_faults(operation))
-    container = compile_operation(operation).run.to_dict()["container"]
-    faults += layer("operation", twice("env", [variable["name"] for variable in container.get("env") or []]))
+    run = compile_operation(operation).run.to_dict()
+    container = run["container"]
+    for one in (*(first["container"] for first in run.get("init") or []), container):
+        faults += layer("operation", twice("env", [variable["name"] for variable in one.get("env") or []]))
     try:
         made = resources(operation)
     except Exception as error:
