@@ -318,7 +318,8 @@ def test_an_upload_survives_a_restart_of_the_store(
 DOWNLOAD = """
 import sys
 from {package} import storage
-print(storage.digest(storage.fetch(storage.locate(sys.argv[1]))))
+with storage.fetched(storage.locate(sys.argv[1])) as file:
+    print(storage.digest(file))
 """
 
 

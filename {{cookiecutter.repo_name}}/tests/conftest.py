@@ -95,7 +95,7 @@ def retrain(*overrides: str) -> Outcome:
 def raw_files(folder: Path) -> list[Path]:
     """Find the raw files below a project's folder: one, or those of a folder."""
     found = storage.files(folder / "data" / str(configure("prepare").data.raw))
-    return [storage.fetch(file) for file in found.values()]
+    return [Path(file) for file in found.values()]
 
 
 def as_text(*files: Path) -> pl.DataFrame:

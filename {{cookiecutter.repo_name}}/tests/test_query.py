@@ -56,7 +56,7 @@ def database(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.
 def test_rows_of_a_database_become_the_tables_that_a_file_becomes(folder: Path, database: sqlite3.Connection) -> None:
     of_file, of_query = (prepare(config) for config in (configure("prepare", *BY_ROW), asking()))
     one, other = (
-        [tables.scan(folder / "data/prepared", rows.parts).collect() for rows in manifest.splits.values()]
+        [pl.concat(tables.Pieces(folder / "data/prepared", rows.parts)).collect() for rows in manifest.splits.values()]
         for manifest in (of_file, of_query)
     )
     assert all(left.equals(right) for left, right in zip(one, other, strict=True))

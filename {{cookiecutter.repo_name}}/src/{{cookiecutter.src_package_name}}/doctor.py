@@ -83,7 +83,9 @@ def check_storage(config: Any) -> str:
     with storage.publish(location) as draft:
         draft.write_text("well")
     try:
-        if storage.fetch(location).read_text() != "well":
+        with storage.fetched(location) as file:
+            kept = file.read_text()
+        if kept != "well":
             raise Problem(f"{location} does not hold what was written to it")
     finally:
         location.unlink()

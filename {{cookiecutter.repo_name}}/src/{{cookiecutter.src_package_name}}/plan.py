@@ -24,7 +24,7 @@ class Plan:
 
     manifest: Manifest
     tables: dict[str, pl.DataFrame]
-    whole: pl.LazyFrame  # the training split, of which the table may hold a sample
+    whole: tables.Pieces  # the training split, of which the table may hold a sample
     samples: dict[str, Sample]  # by split
     metrics: dict[str, Metric]  # that the model can be measured by
     objective: Metric
@@ -94,7 +94,7 @@ def make(config: DictConfig) -> Plan:
         measured = naive.evaluate(metrics, truth, given)
         values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
         remarks += [naive.undefined(metric, name, truth, learnt) for metric in metrics if metric not in defined]
-    whole = tables.scan(place, manifest.splits["train"].parts)
+    whole = tables.Pieces(place, manifest.splits["train"].parts)
     return Plan(manifest, read, whole, samples, metrics, objective, values, changes, remarks)
 
 

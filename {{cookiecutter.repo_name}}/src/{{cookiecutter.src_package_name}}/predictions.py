@@ -5,7 +5,6 @@ the parts that have no record. The folder is that of one version of the model: v
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -59,11 +58,15 @@ def read(folder: storage.Location) -> pl.DataFrame:
     state = complete(folder)
     if state is None:
         raise Problem(f"{folder} has no complete predictions: run `make infer`, and wait for all its workers")
-    files = {folder / part.path: part.sha256 for part in state.parts if part.path}
-    for file, digest in files.items():
-        if storage.digest(storage.fetch(file)) != digest:
-            raise Problem(f"{file} is not what infer wrote: take {folder} away, and score again")
-    return pl.concat([pl.read_parquet(storage.fetch(file), glob=False) for file in files]) if files else pl.DataFrame()
+    found = [_read(folder, part) for part in state.parts if part.path]
+    return pl.concat(found) if found else pl.DataFrame()
+
+
+def _read(folder: storage.Location, part: Part) -> pl.DataFrame:
+    with storage.fetched(folder / part.path) as file:
+        if storage.digest(file) != part.sha256:
+            raise Problem(f"{folder / part.path} is not what infer wrote: take {folder} away, and score again")
+        return pl.read_parquet(file, glob=False)
 
 
 def complete(folder: storage.Location) -> State | None:
@@ -166,7 +169,7 @@ def _faults(folder: storage.Location, parts: list[Part]) -> list[pl.DataFrame]:
     before = 0
     for number, part in enumerate(parts):
         if part.rejected:
-            file: Path = storage.fetch(folder / f"rejected-{number:06}.csv")
-            tables.append(pl.read_csv(file, glob=False).with_columns(pl.col("row") + before))
+            with storage.fetched(folder / f"rejected-{number:06}.csv") as file:
+                tables.append(pl.read_csv(file, glob=False).with_columns(pl.col("row") + before))
         before += part.rows
     return tables

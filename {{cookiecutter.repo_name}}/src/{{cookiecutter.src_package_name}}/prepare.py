@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from .rejects import Rejects
 from .schema import Example
 from .shards import REJECTS, SCHEMA, UNPLACED, Checked, Done, Work
 from .split import Files, Hash, Rule, Time
-from .tables import Manifest, Part, Source, Split
+from .tables import Manifest, Part, Pieces, Source, Split
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ def make(config: DictConfig) -> Prepared:
     rule, files = _settled(order, checked)
     splits = {name: _split(files, name) for name in SPLITS}
     _require_rows(splits, rule)
-    parts = {name: tables.scan(folder, rows.parts) for name, rows in splits.items()}
-    classes = review.classes(parts)
+    parts = {name: Pieces(folder, rows.parts) for name, rows in splits.items()}
+    classes = review.classes(checked.classes for file in files for checked in file.checked)
     notes += _slow()
     if before:
         notes += review.moves(before.split, rule, _moved(files))
@@ -339,14 +340,14 @@ def _settled(order: Order, files: list[File]) -> tuple[Rule, list[File]]:
 
 def _times(folder: storage.Location, parts: list[Part], column: str) -> tuple[np.ndarray[Any, Any], pl.DataType]:
     """Read the column of time of all rows, in the memory that its numbers take; gives its type, too."""
-    kind = tables.scan(folder, parts[:1]).collect_schema()[column]
-    times = np.empty(sum(part.rows for part in parts), pl.Series([], dtype=kind).to_physical().to_numpy().dtype)
+    columns = (piece.select(column).collect().to_series() for part in parts for piece in Pieces(folder, [part]))
+    first = next(columns)
+    times = np.empty(sum(part.rows for part in parts), first.to_physical().to_numpy().dtype)
     at = 0
-    for part in parts:
-        found = tables.scan(folder, [part]).select(column).collect().to_series()
-        times[at : at + part.rows] = found.to_physical().to_numpy()
-        at += part.rows
-    return times, kind
+    for found in chain([first], columns):
+        times[at : at + len(found)] = found.to_physical().to_numpy()
+        at += len(found)
+    return times, first.dtype
 
 
 def _whole(done: Done) -> Checked:
@@ -378,7 +379,8 @@ def _set_aside(files: list[File], quarantine: storage.Location) -> None:
             before = 0
             for checked in file.checked:
                 if part := checked.parts.get(REJECTS):
-                    lines = pl.read_parquet(storage.fetch(file.work.root / part.path), glob=False)
+                    with storage.fetched(file.work.root / part.path) as place:
+                        lines = pl.read_parquet(place, glob=False)
                     lines = lines.with_columns(pl.lit(file.work.name).alias("file"), pl.col("row") + before)
                     lines.write_csv(stream, include_header=not stream.tell())
                 before += checked.rows

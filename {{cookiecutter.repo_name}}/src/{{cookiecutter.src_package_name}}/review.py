@@ -3,19 +3,20 @@
 These are sentences, not refusals. Their cost is bounded: they look at a sample, taken by a hash so that it repeats.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from . import split
-from .columns import COLUMNS, EXTRA, TARGET, TASK, Column, label
+from .columns import COLUMNS, EXTRA, TARGET, TASK, Column
 from .data import SPLITS
 from .kinds import Kind
 from .split import Hash, Rule
 
-Parts = dict[str, pl.LazyFrame]  # the rows of each split
+Parts = Mapping[str, Iterable[pl.LazyFrame]]  # the rows of each split, in pieces
 Classes = Mapping[str, Mapping[str, int]]  # the rows of each class, by split
 
 FEW = 5  # rows of a class, below which a measure on them says little
@@ -26,23 +27,24 @@ ALONE = 0.98  # the share of the naive answer's faults that one column mends, fr
 NUMBERS = (Kind.NUMBER, Kind.BOOLEAN, Kind.DATE, Kind.TIME)
 
 
-def classes(parts: Parts) -> dict[str, dict[str, int]]:
-    """Count the rows of each class in each split; nothing for a regression."""
-    if TASK == "regression":
-        return {}
-    counts = {
-        name: {label(value): count for value, count in part.group_by(TARGET).len().collect().iter_rows()}
-        for name, part in parts.items()
-    }
+def classes(shards: Iterable[Classes]) -> dict[str, dict[str, int]]:
+    """Add up the rows of each class in each split; nothing for a regression."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in SPLITS}
+    for shard in shards:
+        for name, found in shard.items():
+            counts[name].update(found)
     every = sorted({known for found in counts.values() for known in found})
-    return {name: {known: found.get(known, 0) for known in every} for name, found in counts.items()}
+    return {name: {known: found[known] for known in every} for name, found in counts.items()} if every else {}
 
 
 def groups(rule: Rule, unique: str | None, parts: Parts) -> dict[str, int]:
     """Count the groups of rows that stay together in each split, where columns other than the id were named."""
     if not isinstance(rule, Hash) or rule.content or rule.by == [unique]:
         return {}
-    return {name: part.select(pl.struct(rule.by).n_unique()).collect().item() for name, part in parts.items()}
+    return {
+        name: pl.concat([piece.select(rule.by).unique().collect() for piece in part]).n_unique()
+        for name, part in parts.items()
+    }
 
 
 def proportions(counts: Classes, groups: Mapping[str, int]) -> list[str]:
@@ -120,13 +122,15 @@ def sample(parts: Parts, rows: Mapping[str, int]) -> Sample:
     """Take rows by a hash of what is asked: rows that are equal in it are all taken, or none of them."""
     total = sum(rows.values())
     columns = [*COLUMNS, *EXTRA]
-    types = parts["train"].collect_schema()
-    asked = split.digest({name: types[name] for name in COLUMNS}, seed=0)
     # Polars' own hash is quick; it is not the same in all of Polars' versions, which for a sample does not matter.
     quick = pl.struct(list(COLUMNS)).hash(0)
     taken = pl.lit(value=True) if total <= LOOKED_AT else quick < split.share_of_hashes(LOOKED_AT / total)
-    frames = {name: part.filter(taken).select(columns).collect() for name, part in parts.items()}
+    frames = {
+        name: pl.concat([piece.filter(taken).select(columns).collect() for piece in part])
+        for name, part in parts.items()
+    }
     table = pl.concat(frames.values())
+    asked = split.digest({name: table.schema[name] for name in COLUMNS}, seed=0)
     splits = pl.Series([name for name, frame in frames.items() for _ in range(len(frame))], dtype=pl.String)
     return Sample(table, splits, table.select(asked).to_series(), total)
 

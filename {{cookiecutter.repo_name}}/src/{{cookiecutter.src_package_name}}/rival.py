@@ -1,6 +1,7 @@
 """The champion, called to be measured on the rows that its challenger is measured on."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 from omegaconf import DictConfig
 
@@ -66,9 +67,8 @@ def _shared(card: Card, planned: Plan, least: int) -> Array:
     if planned.objective.probabilities and not card.probabilities:
         raise Problem(f"it gives no probabilities, which {planned.objective.name} asks for")
     rule, test = planned.manifest.split, planned.tables["test"]
-    rows = split.still(card.split, rule, test) & split.apart(
-        rule, test, [planned.whole, planned.tables["valid"].lazy()]
-    )
+    others = chain(planned.whole, [planned.tables["valid"].lazy()])
+    rows = split.still(card.split, rule, test) & split.apart(rule, test, others)
     # What a column says of the split may be said anew for other data: then nothing tells which rows are new.
     said_anew = rule.kind == "given" and card.data != planned.manifest.version
     if said_anew or not rows.any():

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from pydantic import BaseModel, ValidationError
 
 from . import data, engine, reader, rejects, split, storage, tables
-from .columns import COLUMNS, EXTRA, VERSION
+from .columns import COLUMNS, EXTRA, TARGET, TASK, VERSION, label
 from .data import SPLITS, Fault
 from .errors import Problem
 from .reader import Dialect, Shard
@@ -30,6 +30,7 @@ SCHEMA = (*COLUMNS, *EXTRA)
 UNPLACED = "unplaced"  # good rows that wait for the rule to be settled
 REJECTS = "rejects"  # a line for each fault
 Moved = Counter[tuple[str, str]] | None
+Classes = dict[str, Counter[str]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Checked(BaseModel):
     others: int
     before: Rule | None
     moved: list[tuple[str, str, int]] | None
+    classes: dict[str, dict[str, int]]  # rows of each class, by the names of files; none for a regression
 
 
 class Done(NamedTuple):
@@ -113,10 +115,11 @@ def place(call: int, work: Work, number: int, unplaced: Checked) -> Done:
     if checked := _recorded(work, number):
         return Done(call, checked, known=True)
     moved: Moved = Counter()
+    classes: Classes = {name: Counter() for name in SPLITS}
     with _parts(work, number, SPLITS) as (writers, parts):
         for table in _read(work, unplaced.parts.get(UNPLACED)):
-            moved = _add(table, work, writers, moved)
-    update = {"parts": parts, "before": work.before, "moved": _listed(moved)}
+            moved = _add(table, work, writers, moved, classes)
+    update = {"parts": parts, "before": work.before, "moved": _listed(moved), "classes": _sorted(classes)}
     if REJECTS in unplaced.parts:
         parts[REJECTS] = unplaced.parts[REJECTS]
     return Done(call, _record(work, number, unplaced.model_copy(update=update)))
@@ -124,6 +127,10 @@ def place(call: int, work: Work, number: int, unplaced: Checked) -> Done:
 
 def _listed(moved: Moved) -> list[tuple[str, str, int]] | None:
     return None if moved is None else sorted((*places, count) for places, count in moved.items())
+
+
+def _sorted(classes: Classes) -> dict[str, dict[str, int]]:
+    return {name: dict(sorted(counts.items())) for name, counts in classes.items()}
 
 
 def _recorded(work: Work, number: int) -> Checked | None:
@@ -169,6 +176,7 @@ def _checked(work: Work, number: int, shard: Shard) -> Checked:
     rows = 0
     found = Rejects()
     moved: Moved = Counter()
+    classes: Classes = {name: Counter() for name in work.splits}
     with _parts(work, number, (*work.splits, REJECTS)) as (writers, parts):
         for batch in reader.batches(work.file, work.written, shard):
             good, bad, faults = data.check(batch, Example, work.name, rows)
@@ -177,7 +185,7 @@ def _checked(work: Work, number: int, shard: Shard) -> Checked:
                 writers[REJECTS].add(rejects.lines(bad, faults))
             good = good.select(*_texts(work.others, good), *SCHEMA)
             _require_place(good, work.rule, faults, rows)
-            moved = _add(good, work, writers, moved)
+            moved = _add(good, work, writers, moved, classes)
             rows += len(batch)
         if storage.stamp(work.file) != work.stamp:
             raise Problem(f"{work.name} was changed while it was read: run `make prepare` again")
@@ -189,13 +197,16 @@ def _checked(work: Work, number: int, shard: Shard) -> Checked:
         others=found.others,
         before=work.before,
         moved=_listed(moved),
+        classes=_sorted(classes),
     )
 
 
-def _add(good: pl.DataFrame, work: Work, writers: dict[str, Writer], moved: Moved) -> Moved:
-    """Write rows to the files of their splits, and count those that lay elsewhere under the rule before."""
+def _add(good: pl.DataFrame, work: Work, writers: dict[str, Writer], moved: Moved, classes: Classes) -> Moved:
+    """Write rows to the files of their splits, and count their classes and those that lay elsewhere before."""
     for name, rows in _by_split(good, work).items():
         writers[name].add(rows.select(*work.kept, *SCHEMA))
+        if TASK != "regression":
+            classes[name].update({label(value): count for value, count in rows[TARGET].value_counts().iter_rows()})
         if work.before:
             moved = split.moved(work.before, rows, name, moved)
     return moved

@@ -325,9 +325,15 @@ def apart(today: Rule, test: pl.DataFrame, others: Iterable[pl.LazyFrame]) -> pl
     names = [name for name in sorted([*COLUMNS, *EXTRA]) if name in test.columns and name not in left_out]
     value = digest({name: test.schema[name] for name in names}, seed=0)
     hashes = test.select(value).to_series()
-    rows = pl.concat([table.select(value.alias("hash")) for table in others])
-    known = rows.filter(pl.col("hash").is_in(hashes.implode())).unique().collect(engine="streaming")
-    return ~hashes.is_in(known.to_series().implode())
+    known = [
+        table.select(value.alias("hash"))
+        .filter(pl.col("hash").is_in(hashes.implode()))
+        .unique()
+        .collect(engine="streaming")
+        .to_series()
+        for table in others
+    ]
+    return ~hashes.is_in(pl.concat(known).implode())
 
 
 def digest(types: Types, seed: int) -> pl.Expr:

@@ -25,12 +25,14 @@ AHEAD = 8 << 20  # bytes of a file in a bucket that are fetched at a time
 
 # boto3 reads these when a client is made. Its "standard" retries are over within seconds: they start at 50 ms, and all
 # parts of an upload share one allowance. "legacy" waits about a minute in all, enough for a store to restart. Some
-# stores other than Amazon's refuse the checksums that boto3 adds by default.
+# stores other than Amazon's refuse the checksums that boto3 adds by default. And cloudpathlib would leave a copy of
+# each file that it opens in the scratch, for as long as the process lives.
 for name, value in {
     "AWS_RETRY_MODE": "legacy",
     "AWS_MAX_ATTEMPTS": "8",
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    "CLOUDPATHLIB_FILE_CACHE_MODE": "close_file",
 }.items():
     os.environ.setdefault(name, value)
 
@@ -88,9 +90,14 @@ def absolute(location: Location) -> Location:
     return location.absolute() if isinstance(location, Path) else location
 
 
-def fetch(location: Location) -> Path:
-    """Give a file on this disk with the location's content, downloaded if it is elsewhere."""
-    return Path(os.fspath(location))
+@contextmanager
+def fetched(location: Location) -> Iterator[Path]:
+    """Give a file on this disk with the location's content; one that had to be downloaded goes when the block ends."""
+    if isinstance(location, Path):
+        yield location
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield location.download_to(Path(folder, location.name))
 
 
 def stream(location: Location) -> BinaryIO:

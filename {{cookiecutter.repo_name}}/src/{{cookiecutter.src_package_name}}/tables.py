@@ -7,6 +7,7 @@ run before it.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -74,11 +75,14 @@ def read(folder: storage.Location, rows: int | None = None) -> tuple[Manifest, d
         raise Problem(f"the manifest in {folder} is one of an older version of this project: run `make prepare` again")
     if manifest.schema_version != VERSION:
         raise Problem(f"schema.py has changed since {folder} was prepared: run `make prepare` again")
-    found = {name: _checked(folder, manifest.splits[name]) for name in SPLITS}
     share = 1.0 if rows is None else rows / manifest.splits["train"].rows
-    if share < 1:
-        found["train"] = found["train"].filter(manifest.split.sampled(found["train"].collect_schema(), share))
-    return manifest, {name: table.collect(engine="streaming") for name, table in found.items()}
+    found = {}
+    for name in SPLITS:
+        pieces = iter(Pieces(folder, manifest.splits[name].parts, proven=True))
+        if name == "train" and share < 1:
+            pieces = (piece.filter(manifest.split.sampled(piece.collect_schema(), share)) for piece in pieces)
+        found[name] = pl.concat([piece.collect(engine="streaming") for piece in pieces])
+    return manifest, found
 
 
 def earlier(folder: storage.Location) -> Manifest | None:
@@ -90,17 +94,33 @@ def earlier(folder: storage.Location) -> Manifest | None:
         return None
 
 
-def _checked(folder: storage.Location, rows: Split) -> pl.LazyFrame:
-    for part in rows.parts:
-        file = folder / part.path
-        if not file.exists() or storage.digest(storage.fetch(file)) != part.sha256:
-            raise Problem(f"{file} is not the file that prepare wrote: take it away, and run `make prepare` again")
-    return scan(folder, rows.parts)
+@dataclass(frozen=True)
+class Pieces:
+    """The rows of some parts, in order, as tables to be read one after another, each before the next is asked for.
 
+    Parts on this disk are one table. Of parts in a bucket each is one, and is on this disk for as long as it is the
+    last that was given: however many there are, they take the room of one.
+    """
 
-def scan(folder: storage.Location, parts: list[Part]) -> pl.LazyFrame:
-    """Give the rows of some parts, in order, to be read as they are asked for."""
-    return pl.scan_parquet([storage.fetch(folder / part.path) for part in parts], glob=False)
+    folder: storage.Location
+    parts: list[Part]
+    proven: bool = False  # whether they must be the files that prepare wrote, or a Problem is raised
+
+    def __iter__(self) -> Iterator[pl.LazyFrame]:
+        """Give the tables, whose rows are read when they are collected."""
+        for parts in [self.parts] if isinstance(self.folder, Path) else [[part] for part in self.parts]:
+            with ExitStack() as stack:
+                yield pl.scan_parquet([self._file(part, stack) for part in parts], glob=False)
+
+    def _file(self, part: Part, stack: ExitStack) -> Path:
+        place = self.folder / part.path
+        if not self.proven:
+            return stack.enter_context(storage.fetched(place))
+        if place.exists():
+            file = stack.enter_context(storage.fetched(place))
+            if storage.digest(file) == part.sha256:
+                return file
+        raise Problem(f"{place} is not the file that prepare wrote: take it away, and run `make prepare` again")
 
 
 def describe(file: Path, path: str, rows: int) -> Part:
