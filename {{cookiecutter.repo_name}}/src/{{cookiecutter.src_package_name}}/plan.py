@@ -15,7 +15,7 @@ from .inputs import INPUTS
 from .measure import Metric
 from .metrics import METRICS
 from .samples import Sample, balanced, sample
-from .tables import Manifest
+from .tables import Manifest, Pieces
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Plan:
 
     manifest: Manifest
     tables: dict[str, pl.DataFrame]
-    whole: tables.Pieces  # the training split, of which the table may hold a sample
+    whole: Pieces  # the training split, of which the table may hold a sample
     samples: dict[str, Sample]  # by split
     metrics: dict[str, Metric]  # that the model can be measured by
     objective: Metric
@@ -94,7 +94,7 @@ def make(config: DictConfig) -> Plan:
         measured = naive.evaluate(metrics, truth, given)
         values |= {f"{name}_{metric}": value for metric, value in measured.items() if np.isfinite(value)}
         remarks += [naive.undefined(metric, name, truth, learnt) for metric in metrics if metric not in defined]
-    whole = tables.Pieces(place, manifest.splits["train"].parts)
+    whole = Pieces(place, manifest.splits["train"].parts)
     return Plan(manifest, read, whole, samples, metrics, objective, values, changes, remarks)
 
 
