@@ -16,8 +16,8 @@ from sites import Site
 
 pytestmark = pytest.mark.xdist_group("servers")
 
-SCRATCH = 4 << 20  # bytes
-ROWS = 90_000
+SCRATCH = 2 << 20  # bytes
+ROWS = 45_000
 MOUNT = f'mount -t tmpfs -o size={SCRATCH} scratch "$TMPDIR" && exec "$@"'
 
 
