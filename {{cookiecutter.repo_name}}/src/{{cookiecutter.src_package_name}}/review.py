@@ -15,8 +15,9 @@ from .columns import COLUMNS, EXTRA, TARGET, TASK, Column
 from .data import SPLITS
 from .kinds import Kind
 from .split import Hash, Rule
+from .tables import Pieces
 
-Parts = Mapping[str, Iterable[pl.LazyFrame]]  # the rows of each split, in pieces
+Parts = Mapping[str, Pieces]  # the rows of each split
 Classes = Mapping[str, Mapping[str, int]]  # the rows of each class, by split
 
 FEW = 5  # rows of a class, below which a measure on them says little
@@ -41,10 +42,12 @@ def groups(rule: Rule, unique: str | None, parts: Parts) -> dict[str, int]:
     """Count the groups of rows that stay together in each split, where columns other than the id were named."""
     if not isinstance(rule, Hash) or rule.content or rule.by == [unique]:
         return {}
-    return {
-        name: pl.concat([piece.select(rule.by).unique().collect() for piece in part]).n_unique()
-        for name, part in parts.items()
-    }
+    by = rule.by
+    counts = {}
+    for name, part in parts.items():
+        different = part.gather(lambda piece: piece.select(by).unique()).unique()
+        counts[name] = different.select(pl.len()).collect(engine="streaming").item()
+    return counts
 
 
 def proportions(counts: Classes, groups: Mapping[str, int]) -> list[str]:
@@ -126,8 +129,7 @@ def sample(parts: Parts, rows: Mapping[str, int]) -> Sample:
     quick = pl.struct(list(COLUMNS)).hash(0)
     taken = pl.lit(value=True) if total <= LOOKED_AT else quick < split.share_of_hashes(LOOKED_AT / total)
     frames = {
-        name: pl.concat([piece.filter(taken).select(columns).collect() for piece in part])
-        for name, part in parts.items()
+        name: part.gather(lambda piece: piece.filter(taken).select(columns)).collect() for name, part in parts.items()
     }
     table = pl.concat(frames.values())
     asked = split.digest({name: table.schema[name] for name in COLUMNS}, seed=0)

@@ -205,7 +205,7 @@ def _add(good: pl.DataFrame, work: Work, writers: dict[str, Writer], moved: Move
     """Write rows to the files of their splits, and count their classes and those that lay elsewhere before."""
     for name, rows in _by_split(good, work).items():
         writers[name].add(rows.select(*work.kept, *SCHEMA))
-        if TASK != "regression":
+        if TASK != "regression" and name != UNPLACED:
             classes[name].update({label(value): count for value, count in rows[TARGET].value_counts().iter_rows()})
         if work.before:
             moved = split.moved(work.before, rows, name, moved)

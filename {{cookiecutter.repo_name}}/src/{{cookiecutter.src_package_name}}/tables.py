@@ -5,7 +5,7 @@ run before it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +111,12 @@ class Pieces:
         for parts in [self.parts] if isinstance(self.folder, Path) else [[part] for part in self.parts]:
             with ExitStack() as stack:
                 yield pl.scan_parquet([self._file(part, stack) for part in parts], glob=False)
+
+    def gather(self, ask: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.LazyFrame:
+        """Give as one table what is asked of each; of parts in a bucket, it is in memory by then."""
+        if isinstance(self.folder, Path):
+            return ask(pl.concat(self))
+        return pl.concat([ask(piece).collect(engine="streaming").lazy() for piece in self])
 
     def _file(self, part: Part, stack: ExitStack) -> Path:
         place = self.folder / part.path
