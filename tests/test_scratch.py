@@ -39,7 +39,7 @@ def succeed(machine: Machine, job: str, *overrides: str) -> str:
     most = 0
     while not mounting() and process.running.poll() is None:
         most = max(most, used(machine.folder / "tmp"))
-        time.sleep(0.02)
+        time.sleep(0.1)
     ended = process.end()
     assert ended.status == 0, ended.said[-4000:]
     assert most <= SCRATCH
