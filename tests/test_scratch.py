@@ -72,7 +72,7 @@ SPLITS = {
 }
 
 
-@pytest.mark.parametrize("platform", SPLITS)
+@pytest.mark.parametrize("platform", ["onprem", pytest.param("gcp", marks=pytest.mark.nightly)])
 def test_a_table_may_be_larger_than_the_scratch(platform: str, site: Callable[[str], Site], tmp_path: Path) -> None:
     there = site(platform)
     store = there.store

@@ -58,7 +58,7 @@ def test_a_setting_that_does_not_exist_is_refused_before_a_large_library_is_impo
         ("train data.raw=a=b", "train: data.raw=a=b is not of the form key=value (mismatched input '=' expecting"),
         ("train data.raw=a,b", "train: Ambiguous value for argument 'data.raw=a,b' 1. To use it as a list"),
         ("train gate=3", "train: gate=3: it is not one setting, but several: gate.champion, gate.min_gain, "),
-        ("prepare data.split=3", "prepare: data.split=3: it is not one setting, but several: data.split.train, "),
+        ("prepare data.split=3", "prepare: data.split=3: it is not one setting, but several: data.split.valid, "),
         ("doctor seeed=1", "doctor: there is no setting seeed: the command has seed, "),
     ],
 )

@@ -88,6 +88,18 @@ def test_bad_rows_are_set_aside_with_reasons(folder: Path, inbox: Path) -> None:
     assert rejected.select("row", "column").rows() == [(7, a_number())]
 
 
+def test_rows_without_an_id_are_set_aside(folder: Path, inbox: Path) -> None:
+    spoil(inbox, 5)
+    rows = pl.read_csv(inbox / "ten.csv", infer_schema=False)
+    named = ~pl.col(ID).is_in(["row 2", "row 7"])
+    rows.with_columns(pl.when(named).then(pl.col(ID)).alias(ID)).write_csv(inbox / "ten.csv")
+    score(SMALL)
+    rejected = pl.read_csv(folder / "data/predictions/ten.csv/1/rejected.csv")
+    assert rejected.select("row", "column").rows() == [(3, ID), (5, a_number()), (8, ID)]
+    assert rejected["rule"][0] == "the id is missing; fill it in, or set data.id=null"
+    assert scored(folder)[ID].to_list() == [f"row {number}" for number in range(10) if number not in (2, 4, 7)]
+
+
 def test_a_stopped_run_goes_on_where_it_stopped(folder: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, real = [], scoring._predict
 

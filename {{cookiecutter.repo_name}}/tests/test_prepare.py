@@ -52,6 +52,11 @@ def alike(made: tuple[Manifest, object]) -> dict[str, Any]:
     return found | {name: split.rows for name, split in made[0].splits.items()}
 
 
+def test_equal_rows_are_the_same_version_wherever_they_lie(folder: Path) -> None:
+    one, other = (prepare(configure("prepare", *BY_ROW, f"data.prepared={place}")) for place in ("here", "there"))
+    assert one == other
+
+
 def test_another_seed_makes_other_tables(folder: Path) -> None:
     one, other = (prepare(configure("prepare", *BY_ROW, f"seed={seed}")) for seed in (1, 2))
     assert one.version != other.version

@@ -148,16 +148,6 @@ def _call(order: tuple[Callable[..., Result], tuple[Any, ...], str]) -> Result:
     return task(*arguments)
 
 
-def threads() -> int:
-    """Count the threads of the Dask worker that this runs in or, elsewhere, the processors that there are."""
-    from distributed import get_worker
-
-    try:
-        return int(get_worker().state.nthreads)
-    except ValueError:
-        return int(cpu_count())
-
-
 def refuse_unshared(compute: int | str, place: Any) -> None:
     """Tell that workers on other machines have a file or folder of this one only by its name."""
     if isinstance(compute, str):

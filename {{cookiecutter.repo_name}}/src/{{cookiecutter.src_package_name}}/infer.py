@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from joblib import cpu_count
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -163,8 +162,7 @@ def _champion(config: DictConfig) -> Champion:
     tracker = Tracker(uri, config.tracking.experiment)
     versions = Versions(tracker, config.tracking.model, config.tracking.alias)
     name, version = versions.resolve(versions.address)
-    threads = 0 if remote else max((config.threads or cpu_count()) // config.compute, 1)
-    champion = Champion(uri, name, version, threads, tuple(config.export.trusted))
+    champion = Champion(uri, name, version, config.threads, tuple(config.export.trusted))
     loaded = scoring.load(champion)
     require_inputs(loaded.predictor.card, loaded.image)
     return champion

@@ -29,6 +29,8 @@ from .shards import REJECTS, SCHEMA, UNPLACED, Checked, Done, Work
 from .split import Files, Hash, Rule, Time
 from .tables import Manifest, Part, Pieces, Source, Split
 
+PLACES = ("prepared", "inbox", "predictions")  # settings of where tables lie, which decide nothing about them
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -71,7 +73,8 @@ class Order:
     @property
     def version(self) -> str:
         """Name the outcome after all that decides it, so that equal runs write equal files to the same place."""
-        settings = [VERSION, str(self.config.seed), str(self.config.data), str(self.rule)]
+        deciding = {name: value for name, value in self.config.data.items() if name not in PLACES}
+        settings = [VERSION, str(self.config.seed), str(deciding), str(self.rule)]
         return hashlib.sha256("\n".join([*settings, *(source.sha256 for source in self.raw)]).encode()).hexdigest()[:12]
 
     def others(self, *rules: Rule | None) -> list[str]:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from . import data, engine, predictions, reader, storage
+from . import data, predictions, reader, storage
 from .columns import COLUMNS, label
+from .data import Fault
 from .errors import Problem
 from .predictions import Part, Scored, Source
 from .predictor import Loaded, Predictor
@@ -24,11 +25,12 @@ from .tracking import Tracker
 from .versions import Versions
 
 REFUSED = "refused.txt"  # beside the folders of versions: why a file cannot be scored
+NAMELESS = "the id is missing; fill it in, or set data.id=null"
 LOADING = Lock()  # the threads of one worker share a model
 
 
 class Champion(NamedTuple):
-    """Where a process finds the version that scores, and its threads for that; 0 for those of Dask's worker."""
+    """Where a process finds the version that scores, and the threads that the model takes in each."""
 
     uri: str
     name: str
@@ -75,7 +77,7 @@ def load(champion: Champion) -> Loaded:
 def _loaded(champion: Champion) -> Loaded:
     versions = Versions(Tracker(champion.uri), champion.name)
     address = f"models:/{champion.name}/{champion.version}"
-    return versions.load(address, champion.threads or engine.threads(), champion.trusted)
+    return versions.load(address, champion.threads, champion.trusted)
 
 
 def score(work: Work, number: int, shard: Shard) -> Done:
@@ -98,9 +100,21 @@ def _scored(work: Work, shard: Shard, predictor: Predictor) -> Iterator[Scored]:
     rows = 0
     for batch in reader.batches(work.file, work.written, shard):
         good, bad, faults = data.check(batch, Row, work.name, rows)
+        good, nameless = _named(good, work, faults, rows)
         rows += len(batch)
-        yield Scored(_predict(good, work, predictor) if len(good) else pl.DataFrame(), len(bad), faults)
+        predicted = _predict(good, work, predictor) if len(good) else pl.DataFrame()
+        yield Scored(predicted, len(bad) + len(nameless), sorted([*faults, *nameless], key=lambda fault: fault.row))
     require_same(work.name, work.file, work.stamp)
+
+
+def _named(good: pl.DataFrame, work: Work, faults: list[Fault], start: int) -> tuple[pl.DataFrame, list[Fault]]:
+    """Part good rows from those without an id: nobody could tell what their prediction is for."""
+    if work.id not in good.columns or not (missing := good[work.id].is_null()).any():
+        return good, []
+    bad = {fault.row for fault in faults}
+    rows = [row for row in range(start + 1, start + len(good) + len(bad) + 1) if row not in bad]
+    places = missing.arg_true().to_list()
+    return good.filter(~missing), [Fault(work.name, rows[place], work.id, "None", NAMELESS) for place in places]
 
 
 def require_same(name: str, file: storage.Location, stamp: str) -> None:
