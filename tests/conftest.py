@@ -54,16 +54,21 @@ def texts(folder: Path) -> dict[str, str]:
     return {name: data.decode() for name, data in held.items() if b"\0" not in data}
 
 
-def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of this environment and keep what it says."""
+def surroundings(cwd: Path, **more: str) -> dict[str, str]:
+    """The environment of a program of this one that works in a folder."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # The variables of the make that started the tests are not for the make of a render.
     of_make = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "JOBS"}
     kept = {name: value for name, value in os.environ.items() if name not in of_make}
+    return kept | {"PATH": path, "HOME": str(cwd)} | THRIFT | more
+
+
+def run(*command: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment and keep what it says."""
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=kept | {"PATH": path, "HOME": str(cwd)} | THRIFT | more,
+        env=surroundings(cwd, **more),
         capture_output=True,
         text=True,
         timeout=2400,

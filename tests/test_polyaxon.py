@@ -5,13 +5,15 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import Render, run
+from conftest import Render, run, surroundings
+from forks import Forks
 from specs import DASK, JOBS, SCHEDULES, SENT, SERVICES, TOOLS, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
@@ -89,17 +91,31 @@ def project(render: Render, tmp_path: Path) -> Path:
 Submit = Callable[..., Any]
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[Forks]:
+    """Polyaxon's client, but for its settings, which it reads when it is imported."""
+    with closing(Forks(TOOLS / "python", ["polyaxon.schemas", "aiohttp"])) as client:
+        yield client
+
+
+def login(api: Any) -> dict[str, str]:
+    known = {"POLYAXON_HOST": api.url, "POLYAXON_AUTH_TOKEN": "hush-hush", "PATH": "/usr/bin:/bin", "PAUSE": "0"}
+    return known | {"no_proxy": "*"}
+
+
 @pytest.fixture
-def submit(project: Path, api: Any) -> Submit:
+def submit(project: Path, api: Any, client: Forks) -> Submit:
+    """What jobs/submit.sh calls."""
+
     def call(*words: str, **environment: str) -> Any:
-        known = {"POLYAXON_HOST": api.url, "POLYAXON_AUTH_TOKEN": "hush-hush", "PATH": "/usr/bin:/bin", "PAUSE": "0"}
-        return run("jobs/submit.sh", *words, cwd=project, no_proxy="*", **known | environment)
+        env = surroundings(project, **login(api) | environment)
+        return client.run("jobs/submit.py", *words, cwd=project, env=env)
 
     return call
 
 
-def test_a_job_is_created_as_a_run(submit: Submit, api: Any) -> None:
-    done = submit("train", *SENT)
+def test_a_job_is_created_as_a_run(project: Path, api: Any) -> None:
+    done = run("jobs/submit.sh", "train", *SENT, cwd=project, **login(api))
     assert done.returncode == 0, done.stderr
     [(verb, path, body)] = [call for call in api.received if call[0] == "POST"]
     assert (verb, path) == ("POST", "/api/v1/default/my-ml-project/runs")

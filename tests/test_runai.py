@@ -5,6 +5,7 @@ import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from conftest import Render, run
+from conftest import Render, run, surroundings
+from forks import Forks
 from specs import DASK, JOBS, SCHEDULES, SENT, TOOLS, VERBS, calls, dry_run, stand_in
 
 pytestmark = pytest.mark.xdist_group("jobs")
@@ -111,9 +113,21 @@ def project(render: Render, tmp_path: Path) -> Path:
     return copy
 
 
-def submit(project: Path, *words: str, **environment: str) -> Any:
-    path = {"PATH": environment.pop("PATH", "/usr/bin:/bin")}
-    return run("jobs/submit.sh", *words, cwd=project, no_proxy="*", **path, **environment)
+@pytest.fixture(scope="module")
+def client() -> Iterator[Forks]:
+    with closing(Forks(TOOLS / "python", ["runai"])) as client:
+        yield client
+
+
+@pytest.fixture
+def submit(project: Path, client: Forks) -> Submit:
+    """What jobs/submit.sh calls."""
+
+    def call(*words: str, **environment: str) -> Any:
+        env = surroundings(project, **{"PATH": "/usr/bin:/bin", "no_proxy": "*"} | environment)
+        return client.run("jobs/submit.py", *words, cwd=project, env=env)
+
+    return call
 
 
 @pytest.fixture
@@ -124,10 +138,10 @@ def console(listen: Any, tmp_path: Path) -> tuple[type[Console], dict[str, str]]
 
 
 def test_a_job_is_posted_with_ids_in_place_of_names(
-    project: Path, console: tuple[type[Console], dict[str, str]]
+    project: Path, submit: Submit, console: tuple[type[Console], dict[str, str]]
 ) -> None:
     handler, environment = console
-    done = submit(project, "train", *SENT, **environment)
+    done = run("jobs/submit.sh", "train", *SENT, cwd=project, no_proxy="*", **environment)
     assert done.returncode == 0, done.stderr
     token, (path, authorization, body) = handler.received
     assert token[0] == "/api/v1/token"
@@ -137,7 +151,7 @@ def test_a_job_is_posted_with_ids_in_place_of_names(
     assert "runai training delete my-ml-project-train-x7k2p --project team-a\n" in done.stdout
     assert "runai training logs my-ml-project-train-x7k2p --project team-a --follow\n" in done.stdout
     # Nothing but ids differs from what --dry-run prints, and the secret is not in either's output.
-    printed = yaml.safe_load(submit(project, "train", *SENT, "--dry-run", **environment).stdout)
+    printed = yaml.safe_load(submit("train", *SENT, "--dry-run", **environment).stdout)
     assert printed | {"projectId": "4500001", "clusterId": CLUSTER} == body
     assert "hush" not in done.stdout + done.stderr
     assert calls(environment)[0][0] == [
@@ -156,11 +170,11 @@ PATHS = {
 
 @pytest.mark.parametrize(("job", "path"), PATHS.items())
 def test_each_kind_has_its_address(
-    project: Path, console: tuple[type[Console], dict[str, str]], job: str, path: str
+    submit: Submit, console: tuple[type[Console], dict[str, str]], job: str, path: str
 ) -> None:
     assert set(JOBS) == set(PATHS)
     handler, environment = console
-    done = submit(project, job, **environment)
+    done = submit(job, **environment)
     assert done.returncode == 0, done.stderr
     assert handler.received[-1][0] == path
     assert done.stdout.startswith("sent   my-ml-project-")
@@ -171,20 +185,20 @@ def test_each_kind_has_its_address(
         assert template["metadata"]["labels"]["runai/queue"] == "team-a"
 
 
-def test_waiting_ends_with_the_workload(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+def test_waiting_ends_with_the_workload(submit: Submit, console: tuple[type[Console], dict[str, str]]) -> None:
     handler, environment = console
     handler.phases[:] = ["Pending", "Running", "Running", "Completed"]
-    done = submit(project, "train", "--wait", **environment, PAUSE="0")
+    done = submit("train", "--wait", **environment, PAUSE="0")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "state  Pending", "state  Running", "state  Completed", "done   my-ml-project-train-x7k2p",
     ]  # fmt: skip
 
 
-def test_a_pipeline_is_a_job_of_two_steps(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+def test_a_pipeline_is_a_job_of_two_steps(submit: Submit, console: tuple[type[Console], dict[str, str]]) -> None:
     handler, environment = console
     handler.phases[:] = ["Running", "Failed"]
-    done = submit(project, "pipeline", *SENT, "--wait", **environment, PAUSE="0")
+    done = submit("pipeline", *SENT, "--wait", **environment, PAUSE="0")
     name = "my-ml-project-pipeline-x7k2p"
     [body] = [body for path, _, body in handler.received if path == "/api/v2/workloads"]
     assert body["metadata"]["useGivenNameAsPrefix"] is True
@@ -198,43 +212,43 @@ def test_a_pipeline_is_a_job_of_two_steps(project: Path, console: tuple[type[Con
     assert done.stderr == f"jobs/submit.sh: {name} failed: Failed: the node went away; `{logs}` shows its last lines\n"
 
 
-def test_waiting_waits_for_all_workers(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+def test_waiting_waits_for_all_workers(submit: Submit, console: tuple[type[Console], dict[str, str]]) -> None:
     handler, environment = console
     handler.phases[:] = ["Completed", "Running", "Completed", "Completed"]
-    done = submit(project, "tune", "--wait", **environment, PAUSE="0", TUNE_WORKERS="2")
+    done = submit("tune", "--wait", **environment, PAUSE="0", TUNE_WORKERS="2")
     assert done.returncode == 0, done.stderr
     assert "state  Completed, Running\nstate  Completed, Completed\n" in done.stdout
 
 
 @pytest.mark.parametrize("job", DASK)
 def test_what_stays_is_waited_for_until_it_runs(
-    project: Path, console: tuple[type[Console], dict[str, str]], job: str
+    submit: Submit, console: tuple[type[Console], dict[str, str]], job: str
 ) -> None:
     handler, environment = console
     handler.phases[:] = ["Pending", "Running"]
-    done = submit(project, job, "--wait", **environment, PAUSE="0", DASK_WORKERS="1")
+    done = submit(job, "--wait", **environment, PAUSE="0", DASK_WORKERS="1")
     assert done.returncode == 0, done.stderr
     assert "state  Pending\nstate  Running\ndone   my-ml-project-dask" in done.stdout
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Stopped", "Deleting"])
 def test_waiting_fails_with_the_workload(
-    project: Path, console: tuple[type[Console], dict[str, str]], phase: str
+    submit: Submit, console: tuple[type[Console], dict[str, str]], phase: str
 ) -> None:
     handler, environment = console
     handler.phases[:] = ["Running", phase]
-    done = submit(project, "train", "--wait", **environment, PAUSE="0")
+    done = submit("train", "--wait", **environment, PAUSE="0")
     assert done.returncode == 1
     assert f"my-ml-project-train-x7k2p failed: {phase}: the node went away; `runai training logs" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_a_service_that_is_there_gets_a_new_revision(
-    project: Path, console: tuple[type[Console], dict[str, str]]
+    submit: Submit, console: tuple[type[Console], dict[str, str]]
 ) -> None:
     handler, environment = console
     handler.phases[:] = ["Running"]
-    done = submit(project, "serve", "--wait", **environment, PAUSE="0", SERVE_MODEL="models:/my-ml-project/3")
+    done = submit("serve", "--wait", **environment, PAUSE="0", SERVE_MODEL="models:/my-ml-project/3")
     assert done.returncode == 0, done.stderr
     path, _, body = handler.received[-1]
     while path == "/api/v1/token":
@@ -247,9 +261,9 @@ def test_a_service_that_is_there_gets_a_new_revision(
     assert "storage" not in body["spec"]
 
 
-def test_each_worker_is_a_workload(project: Path, console: tuple[type[Console], dict[str, str]]) -> None:
+def test_each_worker_is_a_workload(submit: Submit, console: tuple[type[Console], dict[str, str]]) -> None:
     handler, environment = console
-    done = submit(project, "tune", "study.trials=8", **environment, TUNE_WORKERS="3")
+    done = submit("tune", "study.trials=8", **environment, TUNE_WORKERS="3")
     assert done.returncode == 0, done.stderr
     sent = [body["spec"]["args"] for _, _, body in handler.received[1:]]
     assert sent == [f"-m my_ml_project.tune study.worker={n} study.trials=8" for n in range(3)]
@@ -268,11 +282,11 @@ def test_each_worker_is_a_workload(project: Path, console: tuple[type[Console], 
     ],
 )
 def test_a_refusal_is_told_in_a_line(
-    project: Path, console: tuple[type[Console], dict[str, str]], status: int, message: str, advice: str
+    submit: Submit, console: tuple[type[Console], dict[str, str]], status: int, message: str, advice: str
 ) -> None:
     handler, environment = console
     handler.status, handler.message = status, message
-    done = submit(project, "train", **environment)
+    done = submit("train", **environment)
     assert done.returncode == 1
     assert f"Run:ai answered {status}" in done.stderr
     assert advice in done.stderr
@@ -294,9 +308,9 @@ def test_a_refusal_is_told_in_a_line(
     ],
 )
 def test_a_wrong_setting_is_told_in_a_line(
-    project: Path, console: tuple[type[Console], dict[str, str]], change: dict[str, str], advice: str
+    submit: Submit, console: tuple[type[Console], dict[str, str]], change: dict[str, str], advice: str
 ) -> None:
-    done = submit(project, "train", **console[1] | change)
+    done = submit("train", **console[1] | change)
     assert done.returncode == 1
     assert advice in done.stderr
     assert done.stderr.count("\n") == 1
@@ -304,21 +318,21 @@ def test_a_wrong_setting_is_told_in_a_line(
 
 
 def test_the_console_is_asked_whether_it_would_take_a_job(
-    project: Path, console: tuple[type[Console], dict[str, str]]
+    submit: Submit, console: tuple[type[Console], dict[str, str]]
 ) -> None:
     handler, environment = console
-    done = submit(project, "train", "--check", **environment)
+    done = submit("train", "--check", **environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Run:ai knows this access key, and the project team-a on gpu-1\n"
     assert [path for path, _, _ in handler.received] == ["/api/v1/token"]
-    refused = submit(project, "train", "--check", **environment | {"RUNAI_PROJECT": "team-x"})
+    refused = submit("train", "--check", **environment | {"RUNAI_PROJECT": "team-x"})
     assert refused.returncode == 1
     assert "there is no such project on gpu-1; there is team-a, team-b" in refused.stderr
 
 
-def test_another_server_is_told_apart(project: Path, listen: Any) -> None:
+def test_another_server_is_told_apart(submit: Submit, listen: Any) -> None:
     _, url = listen(Elsewhere)
-    done = submit(project, "train", **NAMES, **KEY, RUNAI_URL=url)
+    done = submit("train", **NAMES, **KEY, RUNAI_URL=url)
     assert done.returncode == 1
     assert f"{url} does not answer as Run:ai does" in done.stderr
 
@@ -338,14 +352,14 @@ def test_another_server_is_told_apart(project: Path, listen: Any) -> None:
     ],
 )
 def test_a_missing_secret_is_told_before_anything_is_sent(
-    project: Path,
+    submit: Submit,
     console: tuple[type[Console], dict[str, str]],
     tmp_path: Path,
     refuse: dict[str, str],
     advice: str,
 ) -> None:
     handler, environment = console
-    done = submit(project, "train", **environment | stand_in(tmp_path, "kubectl", "", refuse))
+    done = submit("train", **environment | stand_in(tmp_path, "kubectl", "", refuse))
     assert done.returncode == 1
     assert advice in done.stderr
     assert not handler.received
