@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from {{ cookiecutter.src_package_name }} import engine
 from {{ cookiecutter.src_package_name }}.errors import Problem
 
+from .calls import lose, lose_once, process, refuse, square
 from .other import declare
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to kill workers with")
@@ -22,32 +22,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 CALLS = [(number,) for number in range(9)]
 SQUARES = [number**2 for number in range(9)]
 NOBODY = "tcp://127.0.0.1:9"
-
-
-def square(number: int) -> int:
-    return number**2
-
-
-def process(_: int) -> int:
-    return os.getpid()
-
-
-def refuse(number: int) -> int:
-    raise Problem(f"call {number} is refused")
-
-
-def lose(_: int) -> int:
-    """End the worker in the middle of its call, as a machine without memory does."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    return 0
-
-
-def lose_once(number: int, folder: Path) -> int:
-    try:
-        (folder / "lost").touch(exist_ok=False)
-    except FileExistsError:
-        return number**2
-    return lose(number)
 
 
 def lives(number: int) -> bool:
