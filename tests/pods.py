@@ -5,16 +5,28 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from forks import Forks
 from servers import BIN, THRIFT
 from specs import submit
 
 HELD = ("conf", "src")  # what docker/pipeline.Dockerfile copies
 PATIENCE = 300  # seconds for a command
+# What most commands import, and what MLflow looks for when it is imported, as the project sets it.
+LIBRARIES = ["mlflow", "mlflow.store.tracking.sqlalchemy_store", "optuna", "sklearn.ensemble", "boto3", "cloudpathlib"]
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+
+
+@cache
+def libraries() -> Forks:
+    """Import the libraries of the project once; the process ends with this one."""
+    return Forks(Path(sys.executable), LIBRARIES, **THRIFT, **QUIET)
 
 
 @dataclass(frozen=True)
@@ -92,8 +104,8 @@ class Machine:
         held = {path.relative_to(image) for path in image.rglob("*")}
         return all(path.parts[0] in HELD and (self.project / path).exists() for path in held)
 
-    def start(self, pod: Pod, **more: str) -> "Process":
-        """Start a pod's command."""
+    def environ(self, pod: Pod, **more: str) -> dict[str, str]:
+        """All variables of a pod's command."""
         image = {
             "PATH": os.pathsep.join([str(BIN), "/usr/bin", "/bin"]),
             "PYTHONPATH": str(self.folder / "app" / "src"),
@@ -101,13 +113,24 @@ class Machine:
             "HOME": str(self.folder / "tmp"),  # the only folder that can be written to
             "TMPDIR": str(self.folder / "tmp"),
         }
+        return image | THRIFT | pod.environment | self.environment | more
+
+    def start(self, pod: Pod, **more: str) -> "Process":
+        """Start a pod's command."""
         log = self.folder / "logs" / f"{len(list((self.folder / 'logs').iterdir())):02}-{pod.name}.log"
-        return Process(pod, self.folder / "app", image | THRIFT | pod.environment | self.environment | more, log)
+        return Process(pod, self.folder / "app", self.environ(pod, **more), log)
+
+    def finish(self, pod: Pod, **more: str) -> Ended:
+        """Run a pod's command to its end, whatever that is; what it printed as errors comes last."""
+        python, *words = pod.command
+        assert python == "python"
+        done = libraries().run(*words, cwd=self.folder / "app", env=self.environ(pod, **more))
+        return Ended(done.returncode, done.stdout + done.stderr)
 
     def attempt(self, job: str, *overrides: str, **more: str) -> Ended:
         """Run a job of one pod to its end, whatever that is."""
         (pod,) = pods(self.project, job, *overrides)
-        return self.start(pod, **more).end()
+        return self.finish(pod, **more)
 
     def run(self, job: str, *overrides: str, **settings: str) -> str:
         """Run all pods of a job at once; all must succeed. Gives what they printed."""

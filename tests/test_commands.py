@@ -80,7 +80,7 @@ def test_every_command_runs(render: Render, tmp_path: Path, record_property: Cal
     order = ["prepare", "train", "tune", "infer", "doctor"]
     verbs = sorted((c for c in found if c[0] == "python" and not _serves(c)), key=lambda c: order.index(_verb(c)))
     for command in verbs:
-        ended = machine.start(Pod(_verb(command), list(command), {})).end()
+        ended = machine.finish(Pod(_verb(command), list(command), {}))
         assert ended.status == 0, (command, ended.said)
     dask = [c for c in found if "dask" in c]
     _compute(machine, dask)

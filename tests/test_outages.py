@@ -29,7 +29,7 @@ def examined(site: Site, folder: Path, *checks: str, **changed: str) -> dict[str
     machine = Machine(site.project, folder / "machine", site.environment)
     (pod,) = pods(site.project, "doctor")
     asked = replace(pod, command=[*pod.command, "--json", "--only", *checks])
-    ended = machine.start(asked, **changed).end()
+    ended = machine.finish(asked, **changed)
     discreet(site, ended)
     assert machine.untouched()
     findings = {finding["name"]: finding for finding in json.loads(ended.said)}

@@ -195,7 +195,7 @@ def test_a_job_keeps_answers_in_the_bucket(
     (pod,) = pods(there.project, "prepare", *settings)
 
     def prepare(*words: str, **changed: str) -> tuple[int, str]:
-        ended = machine.start(replace(pod, command=[*pod.command, query, *words]), **changed).end()
+        ended = machine.finish(replace(pod, command=[*pod.command, query, *words]), **changed)
         assert not [value for value in there.secrets() if value in ended.said]
         told = [
             line for line in ended.said.splitlines() if line.startswith(("raw", "train", "valid", "test", "classes"))
