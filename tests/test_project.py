@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Render, run
+from conftest import ROOT, Render, run
 from hydra import compose, initialize_config_dir
 
 VENV = Path(sys.executable).parents[1]
+# On one worker, where the second check finds the types of all libraries looked up.
+CHECKS = pytest.mark.xdist_group("checks")
+MYPY = {"MYPY_CACHE_DIR": str(ROOT / "build" / "mypy")}
 
 
 def copied(project: Path, to: Path) -> Path:
@@ -28,11 +31,6 @@ def test_it_is_formatted_and_linted(project: Path) -> None:
     passes("ruff", "check", "--no-cache", ".", cwd=project)
 
 
-def test_its_types_are_sound(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    cache = tmp_path_factory.getbasetemp() / "mypy"  # src/ is the same in all of them
-    passes("mypy", f"--cache-dir={cache}", cwd=project)
-
-
 def test_its_configuration_composes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STORAGE_ROOT", raising=False)
     models = sorted(path.stem for path in (project / "conf/model").glob("*.yaml"))
@@ -47,10 +45,12 @@ def test_its_guide_builds_strictly(project: Path, tmp_path: Path) -> None:
     passes("mkdocs", "build", "--strict", f"--site-dir={tmp_path}", cwd=project, NO_MKDOCS_2_WARNING="1")
 
 
+@CHECKS
 @pytest.mark.timeout(2400)
 def test_its_whole_check_passes(render: Render, tmp_path: Path) -> None:
+    """Types too, which are those of all renders: tests/test_render.py sees that they are of the same files."""
     project = copied(render(), tmp_path)
-    said = passes("make", "check", f"VENV={VENV}", "ARGS=-q -n 2 -p no:cacheprovider", cwd=project)
+    said = passes("make", "check", f"VENV={VENV}", "ARGS=-q -n 2 -p no:cacheprovider", cwd=project, **MYPY)
     assert " passed" in said
     assert " failed" not in said
 

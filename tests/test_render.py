@@ -104,8 +104,10 @@ def test_everything_parses(project: Path) -> None:
 
 
 def test_source_and_tests_are_the_same_in_all_renders(render: Render) -> None:
-    """So one run of the rendered project's own tests stands for all renders."""
+    """So one run of the rendered project's own tests, and one look at its types, stands for all renders."""
     first, *others = [render(**context) for context in CONTEXTS]
+    settings = (first / "pyproject.toml").read_text(encoding="utf-8")
+    assert {(other / "pyproject.toml").read_text(encoding="utf-8") for other in others} == {settings}
     for folder in ("src", "tests"):
         assert texts(first / folder)
         for other in others:

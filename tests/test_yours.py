@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Render, files
-from test_project import VENV, passes
+from test_project import CHECKS, MYPY, VENV, passes
 
 PACKAGE = "my_ml_project"
 SCHEMA, TABLE = f"src/{PACKAGE}/schema.py", "conf/data/table.yaml"
@@ -66,6 +66,7 @@ def project(render: Render, tmp_path: Path) -> Path:
     return Path(shutil.copytree(render(), tmp_path / "project"))
 
 
+@CHECKS
 @pytest.mark.timeout(2400)
 def test_a_number_to_predict_takes_the_edits_of_the_page(project: Path, render: Render) -> None:
     text = (project / "docs/guide/yours.md").read_text()
@@ -79,7 +80,7 @@ def test_a_number_to_predict_takes_the_edits_of_the_page(project: Path, render: 
     assert "groups (train/valid/test): " in said
     assert "promoted to champion" in said
     assert "10 rows scored" in said
-    passes("make", "check", f"VENV={VENV}", "ARGS=-q -n 2 -p no:cacheprovider", cwd=project)
+    passes("make", "check", f"VENV={VENV}", "ARGS=-q -n 2 -p no:cacheprovider", cwd=project, **MYPY)
 
 
 @pytest.mark.timeout(1200)

@@ -119,14 +119,6 @@ def test_the_end_waits_for_what_is_in_work(service: tuple[str, "subprocess.Popen
     assert process.wait(20) in {0, -signal.SIGTERM}
 
 
-def test_a_problem_is_one_line_without_a_traceback(folder: Path) -> None:
-    done = run("train")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("train: ")
-    assert "make prepare" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def end(verb: str, *arguments: str) -> Any:
     """Run a command in this process; give what it exits with: nothing, a status, or what Python prints for 1."""
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -141,6 +133,7 @@ def end(verb: str, *arguments: str) -> Any:
 @pytest.mark.parametrize(
     ("verb", "arguments", "says"),
     [
+        ("train", [], "make prepare"),
         ("infer", [], "make train"),
         ("serve", [], "make train"),
         ("serve", ["--port", "many"], "port='many': Input should be a valid integer"),
