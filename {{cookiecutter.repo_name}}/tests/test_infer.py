@@ -231,17 +231,17 @@ def test_a_file_that_one_shard_spoils_is_not_read_on(
     assert not (folder / "data/predictions/ten.csv/refused.txt").exists()
 
 
-def test_two_processes_score_as_one_does(trained: Path) -> None:
+def test_two_processes_score_as_one_does(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(trained / "data/inbox")
-    command = [sys.executable, "-m", module.__name__, SMALL]
+    one, two = ([SMALL, f"compute={compute}", f"data.predictions=by-{compute}"] for compute in (1, 2))
+    monkeypatch.setattr("sys.argv", ["infer", *one])
+    with pytest.raises(SystemExit, match=r"^$"):
+        start("infer")
     environment = {**os.environ, "PYTHONPATH": str(CONF.parent / "src")}
-    found = []
-    for compute in (1, 2):
-        words = [f"compute={compute}", f"data.predictions=by-{compute}"]
-        subprocess.run([*command, *words], cwd=trained, env=environment, check=True)
-        files = sorted((trained / f"data/by-{compute}/ten.csv/1").iterdir())
-        found.append([(file.name, file.read_bytes()) for file in files])
-    assert found[0] == found[1]
+    subprocess.run([sys.executable, "-m", module.__name__, *two], cwd=trained, env=environment, check=True)
+    by_one, by_two = (sorted((trained / f"data/by-{compute}/ten.csv/1").iterdir()) for compute in (1, 2))
+    assert by_one
+    assert [(file.name, file.read_bytes()) for file in by_one] == [(file.name, file.read_bytes()) for file in by_two]
 
 
 def test_a_missing_column_is_named(folder: Path, inbox: Path) -> None:
