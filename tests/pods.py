@@ -1,5 +1,6 @@
 """A job's pods, as processes: what Kubernetes makes of a spec, on a machine that has nothing but the image's files."""
 
+import atexit
 import math
 import os
 import re
@@ -25,8 +26,10 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_B
 
 @cache
 def libraries() -> Forks:
-    """Import the libraries of the project once; the process ends with this one."""
-    return Forks(Path(sys.executable), LIBRARIES, **THRIFT, **QUIET)
+    """Import the libraries of the project once."""
+    made = Forks(Path(sys.executable), LIBRARIES, **THRIFT, **QUIET)
+    atexit.register(made.close)
+    return made
 
 
 @dataclass(frozen=True)
