@@ -138,7 +138,7 @@ class Machine:
     def run(self, job: str, *overrides: str, **settings: str) -> str:
         """Run all pods of a job at once; all must succeed. Gives what they printed."""
         found = pods(self.project, job, *overrides, **settings)
-        ended = [self.start(step).end() for pod in found for step in pod.before]
+        ended = [self.finish(step) for pod in found for step in pod.before]
         if not any(step.status for step in ended):
             ended += [process.end() for process in [self.start(pod) for pod in found]]
         assert not any(pod.status for pod in ended), "\n".join(pod.said[-4000:] for pod in ended)
