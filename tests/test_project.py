@@ -1,11 +1,13 @@
 """What a rendered project promises of itself: its own checks pass, in every combination."""
 
+import itertools
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Render, run
+from conftest import CONTEXTS, ROOT, Render, run
 from hydra import compose, initialize_config_dir
 
 VENV = Path(sys.executable).parents[1]
@@ -41,6 +43,36 @@ def test_its_configuration_composes(project: Path, monkeypatch: pytest.MonkeyPat
             assert [compose(verb, [f"model={model}"]).model.name for model in models] == models
 
 
+Answers = dict[str, str]
+
+
+def pairs(context: Answers) -> set[tuple[tuple[str, str], tuple[str, str]]]:
+    return set(itertools.combinations(context.items(), 2))
+
+
+def pairwise(contexts: list[Answers]) -> Iterator[Answers]:
+    """Some combinations that hold every pair of choices, since a link is of one file, and leads to one other."""
+    left = set().union(*map(pairs, contexts))
+    while left:
+        best = max(contexts, key=lambda context: len(pairs(context) & left))
+        left -= pairs(best)
+        yield best
+
+
+DAILY = list(pairwise(CONTEXTS))
+
+
+def test_every_pair_of_choices_is_in_some_of_the_combinations() -> None:
+    assert set().union(*map(pairs, DAILY)) == set().union(*map(pairs, CONTEXTS))
+    assert len(DAILY) < len(CONTEXTS) / 2
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [pytest.param(context, marks=() if context in DAILY else pytest.mark.nightly) for context in CONTEXTS],
+    ids=lambda choices: "-".join(choices.values()),
+    indirect=True,
+)
 def test_its_guide_builds_strictly(project: Path, tmp_path: Path) -> None:
     passes("mkdocs", "build", "--strict", f"--site-dir={tmp_path}", cwd=project, NO_MKDOCS_2_WARNING="1")
 
