@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CONTEXTS, ROOT, Render, run
+from conftest import CHOICES, CONTEXTS, ROOT, Render, run, texts
 from hydra import compose, initialize_config_dir
 
 VENV = Path(sys.executable).parents[1]
@@ -33,14 +33,19 @@ def test_it_is_formatted_and_linted(project: Path) -> None:
     passes("ruff", "check", "--no-cache", ".", cwd=project)
 
 
-def test_its_configuration_composes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_configuration_composes(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every combination; where the files are the same, they are looked at once."""
     monkeypatch.delenv("STORAGE_ROOT", raising=False)
-    models = sorted(path.stem for path in (project / "conf/model").glob("*.yaml"))
-    with initialize_config_dir(str(project / "conf"), version_base="1.3"):
-        for verb in ("prepare", "infer", "doctor"):
-            assert compose(verb).storage.root == "data"
-        for verb in ("train", "tune"):
-            assert [compose(verb, [f"model={model}"]).model.name for model in models] == models
+    folders = [render(**context) / "conf" for context in CONTEXTS]
+    distinct = {frozenset(texts(folder).items()): folder for folder in folders}
+    assert len(distinct) >= len(CHOICES["platform"])
+    for folder in distinct.values():
+        models = sorted(path.stem for path in (folder / "model").glob("*.yaml"))
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            for verb in ("prepare", "infer", "doctor"):
+                assert compose(verb).storage.root == "data", folder
+            for verb in ("train", "tune"):
+                assert [compose(verb, [f"model={model}"]).model.name for model in models] == models, folder
 
 
 Answers = dict[str, str]
