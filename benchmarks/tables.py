@@ -4,7 +4,8 @@ prepare stands beside scripts with pandas, Polars and DuckDB that refuse the sam
 write the same three files; infer beside the fitted pipeline, asked in memory. All are processes of their own, on one
 thread, and take turns. Figures are medians, with the least and the greatest; imports are in them.
 
-    python benchmarks/tables.py 1 10 30     # millions of rows; writes tables.json and docs/assets/tables.svg
+    python benchmarks/tables.py 1 10           # millions of rows; writes tables.json and docs/assets/tables.svg
+    TURNS=1 python benchmarks/tables.py 30     # the others of the file stay
     python benchmarks/tables.py workers     # what a second process is worth, on two cores that nobody else uses
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TURNS = 3
+TURNS = int(os.environ.get("TURNS", "3"))
 UNEVEN = (34, 21, 13, 13, 8, 5, 4, 2)  # the shares of rows in eight files
 FIGURES = Path(__file__).with_suffix(".json")
 PICTURE = ROOT / "docs" / "assets" / "tables.svg"
@@ -305,6 +306,8 @@ def main() -> None:
             print(listed(millions, figures[f"{millions:g}"]))
     packages = ("polars", "pandas", "duckdb", "pyarrow", "scikit-learn", "onnxruntime", "pydantic")
     versions = {name: version(name) for name in packages}
+    known = json.loads(FIGURES.read_text())["millions"] if FIGURES.exists() else {}
+    figures = dict(sorted((known | figures).items(), key=lambda pair: float(pair[0])))
     FIGURES.write_text(json.dumps({"versions": versions, "millions": figures}, indent=2) + "\n")
     draw(figures)
 

@@ -94,7 +94,7 @@ def test_the_doctor_knows_that_a_store_is_down(platform: str, site: Callable[[st
 
 ANSWERS = {
     "a key that has expired": (400, "<Error><Code>ExpiredToken</Code></Error>", "refuses the key"),
-    "a web site": (200, "<html>Welcome</html>", "KeyError: "),  # of no reader, but a verdict
+    "a web site": (200, "<html>Welcome</html>", "does not hold what was written to it"),
     "another service": (405, "Method Not Allowed", "what answers there is no store: correct AWS_ENDPOINT_URL"),
     "a proxy": (404, "<html>No such site</html>", "there is no such bucket"),
 }
