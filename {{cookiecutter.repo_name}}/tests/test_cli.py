@@ -150,7 +150,9 @@ def test_a_command_that_is_stopped_ends_so_whatever_a_library_makes_of_it(librar
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_whoever_reads_no_further_ends_the_command_without_a_word() -> None:
     code = f"from {PACKAGE} import errors\nwith errors.told('train'):\n    print('verdict')"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # then the line is written when all else is done
+    with subprocess.Popen([sys.executable, "-c", code], env=buffered, **pipes) as command:
         assert command.stdout
         assert command.stderr
         command.stdout.close()
